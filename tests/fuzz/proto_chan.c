@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+/*
+ * proto_chan.c - fuzz target: a script of everything that may happen to a channel
+ *
+ * The first byte chooses role, pace and chunk size; then each operation is a byte and its operands.
+ * Framed messages get a right header and digest, so that the script reaches what is behind them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "proto/ssm_chan.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define OUTPUT_MAX 100000U /* messages in a row; more would be an endless output */
+
+struct script {
+	const uint8_t *p;
+	size_t left;
+	struct ssm_chan *chan;
+	enum ssm_role role;
+	uint64_t now_us;
+	bool refuse;
+};
+
+static uint8_t take(struct script *s)
+{
+	if (s->left == 0)
+		return 0;
+	s->left--;
+	return *s->p++;
+}
+
+static const uint8_t *take_bytes(struct script *s, size_t *len)
+{
+	const uint8_t *p = s->p;
+
+	*len = MIN(*len, s->left);
+	s->p += *len;
+	s->left -= *len;
+	return p;
+}
+
+static void on_ready(void *arg, const char *customer_message)
+{
+	(void)arg;
+	ST_ASSERT(strlen(customer_message) < 1024);
+}
+
+static int on_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t len)
+{
+	struct script *s = arg;
+
+	(void)payload_type;
+	ST_ASSERT(ssm_chan_state(s->chan) == SSM_CHAN_READY && len > 0);
+	if (p[0] == 0xee)
+		return ST_ENOMEM;
+	if (p[0] == 0xdd)
+		ssm_chan_terminate(s->chan, s->now_us);
+	if (p[0] == 0xcc)
+		ssm_chan_resume_input(s->chan, s->now_us);
+	ssm_chan_send(s->chan, p, len, s->now_us);
+	return s->refuse ? ST_EAGAIN : 0;
+}
+
+static void on_writable(void *arg)
+{
+	struct script *s = arg;
+
+	ST_ASSERT(ssm_chan_room(s->chan) > 0);
+}
+
+static void on_closed(void *arg, int err, const char *reason)
+{
+	struct script *s = arg;
+
+	ST_ASSERT(err < 0 && reason && ssm_chan_room(s->chan) == 0);
+}
+
+static void on_uuid(void *arg, uint8_t out[CODEC_UUID_LEN])
+{
+	(void)arg;
+	memset(out, 0x42, CODEC_UUID_LEN);
+}
+
+static void framed(struct script *s, enum ssm_type type, int64_t seq)
+{
+	struct ssm_msg m = { .type = type, .created_ms = 1, .seq = seq };
+	size_t len, cap;
+	uint8_t *wire;
+	ssize_t n;
+
+	m.payload_type = take(s) % 14;
+	len = take(s);
+	m.payload = take_bytes(s, &len);
+	m.payload_len = len;
+	cap = ssm_msg_size(&m, len);
+	wire = malloc(cap);
+	ST_ASSERT(wire);
+	n = ssm_msg_encode(wire, cap, &m);
+	if (n > 0)
+		ssm_chan_input(s->chan, wire, (size_t)n, s->now_us);
+	free(wire);
+}
+
+static void drain(struct script *s, unsigned limit)
+{
+	const uint8_t *p;
+	struct ssm_msg m;
+	size_t len;
+	unsigned n = 0;
+
+	while (n < limit && ssm_chan_next_output(s->chan, &p, &len, s->now_us)) {
+		ST_ASSERT(ssm_msg_decode(&m, p, len) == 0);
+		ST_ASSERT(++n < OUTPUT_MAX);
+	}
+	ST_ASSERT(n == limit || !ssm_chan_has_output(s->chan, s->now_us));
+}
+
+static void pass_time(struct script *s, uint64_t us)
+{
+	s->now_us += us;
+	if (ssm_chan_deadline(s->chan) > s->now_us)
+		return;
+	ssm_chan_expire(s->chan, s->now_us);
+	ST_ASSERT(ssm_chan_deadline(s->chan) > s->now_us);
+}
+
+static void stats_check(const struct script *s)
+{
+	struct ssm_chan_stats stats;
+
+	ssm_chan_stats(s->chan, &stats);
+	ST_ASSERT(stats.queued_bytes <= SSM_SEND_QUEUE_MAX + SSM_PAYLOAD_MAX);
+	ST_ASSERT(stats.reorder_bytes <= SSM_REORDER_BYTES + SSM_MESSAGE_MAX);
+	ST_ASSERT(stats.in_flight_bytes <= SSM_WINDOW_MAX_FOREIGN + SSM_PAYLOAD_MAX);
+}
+
+static void op_send(struct script *s)
+{
+	static uint8_t bytes[64 * 256];
+	size_t len = take(s) * 64U;
+	size_t taken = ssm_chan_send(s->chan, bytes, len, s->now_us);
+
+	ST_ASSERT(taken <= len);
+}
+
+static void op(struct script *s)
+{
+	enum ssm_type stream = s->role == SSM_ROLE_CLIENT ? SSM_OUTPUT_STREAM_DATA
+							  : SSM_INPUT_STREAM_DATA;
+	size_t len;
+	const uint8_t *p;
+
+	switch (take(s) % 12) {
+	case 0:
+		len = take(s) * 4U;
+		p = take_bytes(s, &len);
+		ssm_chan_input(s->chan, p, len, s->now_us);
+		break;
+	case 1:
+	case 2: framed(s, stream, (int8_t)take(s)); break;
+	case 3: framed(s, (enum ssm_type)(take(s) % SSM_TYPE_OTHER), take(s)); break;
+	case 4: op_send(s); break;
+	case 5: pass_time(s, take(s) * UINT64_C(40000)); break;
+	case 6: ssm_chan_transport_down(s->chan, s->now_us); break;
+	case 7: ssm_chan_transport_up(s->chan, s->now_us); break;
+	case 8: drain(s, take(s) ? OUTPUT_MAX : 1); break;
+	case 9:
+		s->refuse = !s->refuse;
+		ssm_chan_resume_input(s->chan, s->now_us);
+		break;
+	case 10: ssm_chan_terminate(s->chan, s->now_us); break;
+	default:
+		len = take(s);
+		p = take_bytes(s, &len);
+		ssm_chan_send_typed(s->chan, SSM_PT_FLAG, p, len, s->now_us);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct ssm_chan_events events = {
+		.ready = on_ready,
+		.data = on_data,
+		.writable = on_writable,
+		.closed = on_closed,
+	};
+	struct script s = { .p = data, .left = size, .now_us = 1 };
+	uint8_t kind = take(&s);
+	struct ssm_chan_opts opts = {
+		.role = kind & 1 ? SSM_ROLE_AGENT : SSM_ROLE_CLIENT,
+		.now_us = s.now_us,
+		.unix_ms = 1,
+		.max_payload = kind & 2 ? 7 : 0,
+		.pace_per_s = kind & 4 ? 10 : 0,
+		.uuid = on_uuid,
+		.events = &events,
+		.arg = &s,
+	};
+
+	s.role = opts.role;
+	ST_ASSERT(ssm_chan_new(&s.chan, &opts) == 0);
+	while (s.left > 0) {
+		op(&s);
+		stats_check(&s);
+	}
+	ssm_chan_free(s.chan);
+	return 0;
+}

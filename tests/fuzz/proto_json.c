@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/* proto_json.c - fuzz target: any bytes as each of the JSON texts; the first byte chooses which */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/util.h"
+#include "proto/ssm_ack.h"
+#include "proto/ssm_handshake.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What the hand-made reader takes must read the same with white space, which is for jansson alone. */
+static void ack(const uint8_t *p, size_t len)
+{
+	uint8_t *spaced = malloc(len + 1);
+	int64_t a = 0, b = 0;
+	int r = ssm_ack_read(&a, p, len);
+
+	ST_ASSERT(spaced);
+	spaced[0] = ' ';
+	memcpy(spaced + 1, p, len);
+	ST_ASSERT(ssm_ack_read(&b, spaced, len + 1) == r);
+	ST_ASSERT(a == b);
+	free(spaced);
+}
+
+static void request(const uint8_t *p, size_t len)
+{
+	struct ssm_handshake_answer answer;
+	char version[SSM_VERSION_MAX], reason[SSM_REASON_MAX];
+
+	if (ssm_handshake_answer(&answer, p, len, SSM_CLIENT_VERSION) < 0)
+		return;
+	/* an agent of ours reads what we answer: done, or refused for the action that we named */
+	ST_ASSERT(ssm_handshake_response_read(version, reason, (const uint8_t *)answer.response,
+					      strlen(answer.response)) ==
+		  (answer.refused[0] ? ST_EPEER : 0));
+	ST_ASSERT(strcmp(version, SSM_CLIENT_VERSION) == 0);
+	free(answer.response);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char text[SSM_REASON_MAX], version[SSM_VERSION_MAX];
+
+	if (size == 0)
+		return 0;
+	switch (data[0] % 5) {
+	case 0: ack(data + 1, size - 1); break;
+	case 1: request(data + 1, size - 1); break;
+	case 2: ssm_handshake_response_read(version, text, data + 1, size - 1); break;
+	case 3: ssm_handshake_complete_read(text, data + 1, size - 1); break;
+	default: ssm_closed_read(text, data + 1, size - 1); break;
+	}
+	return 0;
+}
