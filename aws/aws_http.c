@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+/*
+ * aws_http.c - one signed POST by libcurl: its options, headers and answer
+ *
+ * Theory of operation: names are resolved by svc->resolve and given to libcurl as CURLOPT_RESOLVE; libcurl itself looks up
+ * nothing. libcurl signs (AWS_SIGV4): every header of ours is in its list before, none of its own is blanked, User-Agent is
+ * not set (tech-notes C3). It signs the host without its port, so with another port than the default we give Host
+ * ourselves. CURLOPT_VERBOSE is never set: it prints credentials. What we hold of secrets is wiped when the
+ * attempt ends; libcurl's own copies are freed, not wiped.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "aws/aws_internal.h"
+#include "base/codec.h"
+#include "base/err.h"
+#include "base/log.h"
+
+#define RESOLVE_ADDRS_MAX 16U /* ours: addresses of one name given to libcurl */
+
+static size_t on_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct aws_http *h = arg;
+	int err = buf_put(&h->answer, p, size * n);
+
+	if (err < 0)
+		h->too_big = err == ST_EFULL;
+	return err < 0 ? 0 : size * n;
+}
+
+static bool header_copy(const char *line, size_t len, const char *name, char *out, size_t cap)
+{
+	size_t at = strlen(name), n;
+
+	if (len <= at || strncasecmp(line, name, at) || line[at] != ':')
+		return false;
+	at++;
+	while (at < len && (line[at] == ' ' || line[at] == '\t'))
+		at++;
+	while (len > at && (line[len - 1] == '\r' || line[len - 1] == '\n' || line[len - 1] == ' '))
+		len--;
+	n = MIN(len - at, cap - 1);
+	memcpy(out, line + at, n);
+	out[n] = '\0';
+	return true;
+}
+
+static size_t on_header(char *p, size_t size, size_t n, void *arg)
+{
+	struct aws_http *h = arg;
+	char date[64];
+	size_t len = size * n;
+
+	if (len > 5 && !strncmp(p, "HTTP/", 5))
+		h->head = (struct aws_answer_head){ 0 };
+	header_copy(p, len, "x-amzn-RequestId", h->head.request_id, sizeof(h->head.request_id));
+	header_copy(p, len, "x-amzn-ErrorType", h->head.error_type, sizeof(h->head.error_type));
+	if (header_copy(p, len, "Date", date, sizeof(date)))
+		h->head.date_s = MAX(curl_getdate(date, NULL), 0);
+	return len;
+}
+
+static int on_new_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	const struct aws_http *h = arg;
+
+	(void)purpose;
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	if (h->mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &h->mark, sizeof(h->mark)) < 0) {
+		log_sys("aws: mark of a socket");
+		return CURL_SOCKOPT_ERROR; /* unmarked it could be routed into our own device */
+	}
+	return CURL_SOCKOPT_OK;
+}
+
+static bool header_add(struct aws_http *h, const char *name, const char *value)
+{
+	struct curl_slist *more;
+	char *line;
+
+	if (asprintf(&line, "%s: %s", name, value) < 0)
+		return false;
+	if ((more = curl_slist_append(h->headers, line)))
+		h->headers = more;
+	aws_secret_free(line);
+	return more != NULL;
+}
+
+static bool headers_make(struct aws_http *h, const struct aws_endpoint *at,
+			 const struct aws_creds *creds, const struct aws_request *rq)
+{
+	char name[64], host[AWS_HOST_MAX + 16];
+
+	snprintf(name, sizeof(name), "AmazonSSM.%s", aws_ops[rq->op].name);
+	snprintf(host, sizeof(host), strchr(at->host, ':') ? "[%s]:%u" : "%s:%u", at->host,
+		 at->port);
+	return header_add(h, "Content-Type", "application/x-amz-json-1.1") &&
+	       header_add(h, "X-Amz-Target", name) &&
+	       (!creds->token || header_add(h, "X-Amz-Security-Token", creds->token)) &&
+	       (at->port_is_default || header_add(h, "Host", host));
+}
+
+#define SET(option, value) (curl_easy_setopt(h->easy, (option), (value)) == CURLE_OK)
+
+static bool set_callbacks(struct aws_http *h, void *owner)
+{
+	return SET(CURLOPT_PRIVATE, owner) && SET(CURLOPT_WRITEFUNCTION, on_body) &&
+	       SET(CURLOPT_WRITEDATA, h) && SET(CURLOPT_HEADERFUNCTION, on_header) &&
+	       SET(CURLOPT_HEADERDATA, h) && SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket) &&
+	       SET(CURLOPT_SOCKOPTDATA, h) && SET(CURLOPT_ERRORBUFFER, h->text);
+}
+
+static bool set_request(struct aws_http *h, const struct aws_endpoint *at,
+			const struct aws_creds *creds, const struct aws_request *rq)
+{
+	char sigv4[AWS_REGION_MAX + 16];
+
+	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:ssm", at->region);
+	return SET(CURLOPT_URL, at->url) && SET(CURLOPT_POSTFIELDS, rq->body) &&
+	       SET(CURLOPT_HTTPHEADER, h->headers) && SET(CURLOPT_AWS_SIGV4, sigv4) &&
+	       SET(CURLOPT_USERNAME, creds->access_key) && SET(CURLOPT_PASSWORD, creds->secret_key);
+}
+
+static bool set_transport(struct aws_http *h, const struct aws_endpoint *at, uint32_t connect_ms,
+			  uint32_t within_ms)
+{
+	/* An empty PROXY and NOPROXY keep libcurl from reading the environment by itself. */
+	return SET(CURLOPT_PROTOCOLS_STR, "http,https") && SET(CURLOPT_FOLLOWLOCATION, 0L) &&
+	       SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
+	       SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) &&
+	       SET(CURLOPT_SSL_VERIFYPEER, 1L) && SET(CURLOPT_SSL_VERIFYHOST, 2L) &&
+	       SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+	       SET(CURLOPT_PROXY, at->proxy ? at->proxy : "") && SET(CURLOPT_NOPROXY, "") &&
+	       SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+	       (!at->ca_bundle ||
+		(SET(CURLOPT_CAINFO, at->ca_bundle) && SET(CURLOPT_PROXY_CAINFO, at->ca_bundle))) &&
+	       (!h->resolve || SET(CURLOPT_RESOLVE, h->resolve)) &&
+	       SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) &&
+	       SET(CURLOPT_TIMEOUT_MS, (long)within_ms);
+}
+
+int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_endpoint *at,
+		  const struct aws_creds *creds, const struct aws_request *rq, uint32_t within_ms,
+		  void *owner)
+{
+	CURLM *multi = aws_multi(a);
+
+	buf_init_secret(&h->answer, AWS_ANSWER_MAX);
+	h->mark = a->mark;
+	if (!multi || !(h->easy = curl_easy_init()))
+		return ST_ENOMEM;
+	if (headers_make(h, at, creds, rq) && set_callbacks(h, owner) &&
+	    set_request(h, at, creds, rq) &&
+	    set_transport(h, at, a->limits.connect_ms, within_ms) &&
+	    curl_multi_add_handle(multi, h->easy) == CURLM_OK)
+		return 0;
+	log_error("aws: libcurl does not take the request");
+	return ST_ENOMEM;
+}
+
+int aws_http_resolve(struct aws_http *h, const char *host, uint16_t port,
+		     const struct net_addr *addrs, size_t n)
+{
+	struct buf b;
+	char text[NET_ADDR_STR];
+	int err;
+
+	/* "host:port:addr[,addr]"; in brackets if IPv6 */
+	buf_init(&b, KIB(4));
+	err = buf_printf(&b, "%s:%u:", host, port);
+	for (size_t i = 0; !err && i < MIN(n, RESOLVE_ADDRS_MAX); i++)
+		err = buf_printf(&b, addrs[i].family == 6 ? "%s[%s]" : "%s%s", i ? "," : "",
+				 net_addr_str(text, &addrs[i]));
+	if (!err && !(err = buf_put(&b, "", 1)))
+		h->resolve = curl_slist_append(NULL, (const char *)buf_data(&b));
+	buf_fini(&b);
+	return h->resolve ? 0 : ST_ENOMEM;
+}
+
+void aws_http_end(struct aws_http *h, struct aws *a)
+{
+	if (h->easy) {
+		curl_multi_remove_handle(a->multi, h->easy);
+		curl_easy_cleanup(h->easy);
+	}
+	for (struct curl_slist *line = h->headers; line; line = line->next)
+		codec_wipe(line->data, strlen(line->data)); /* one of them is the token */
+	curl_slist_free_all(h->headers);
+	curl_slist_free_all(h->resolve);
+	buf_wipe(&h->answer);
+	*h = (struct aws_http){ 0 };
+}
