@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: MIT
+/*
+ * keeper.c - the keeper's process, and the daemon's requests to it
+ *
+ * Theory of operation: the keeper blocks in recvmsg() on its end of a SOCK_SEQPACKET pair. A request has one fixed
+ * size and is answered by one fixed-size answer with its number; what has another size or an unknown
+ * operation is answered with an error and changes nothing. The kernel tells the sender's pid, so a
+ * daemon can name nobody but itself as the process that root may kill. When no process holds the other
+ * end any more, or after a goodbye, the keeper undoes everything and ends.
+ *
+ * It has its own session and ignores the signals that stop a daemon: it ends when its work is done.
+ */
+#include "keeper/keeper_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/util.h"
+
+#define ANSWER_MS 5000 /* how long a request waits for its answer; keeper.h */
+
+struct keeper {
+	int fd;
+	struct keep_journal journal;
+};
+
+/* A request as it came: @sender as the kernel says, @passed the descriptor that came along or -1. */
+struct incoming {
+	struct keep_request req;
+	pid_t sender;
+	int passed;
+	bool valid;
+};
+
+/* ---- the keeper's side ---- */
+
+/* Keeps the first descriptor of @c, closes the others: padding leaves room for more than one. */
+static void take_descriptors(struct incoming *in, struct cmsghdr *c)
+{
+	const size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	int fd;
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+		if (in->passed < 0)
+			in->passed = fd;
+		else
+			close(fd);
+	}
+}
+
+static void read_ancillary(struct incoming *in, struct msghdr *msg)
+{
+	struct ucred cred;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(cred))) {
+			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+			in->sender = cred.pid;
+		} else if (c->cmsg_type == SCM_RIGHTS) {
+			take_descriptors(in, c);
+		}
+	}
+}
+
+static bool peer_gone(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+}
+
+/* Return: 0; ST_ECLOSED when nobody holds the other end */
+static int receive(int fd, struct incoming *in)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = &in->req, .iov_len = sizeof(in->req) };
+	struct msghdr msg;
+	ssize_t got;
+
+	do {
+		*in = (struct incoming){ .passed = -1 };
+		msg = (struct msghdr){ .msg_iov = &iov,
+				       .msg_iovlen = 1,
+				       .msg_control = &control,
+				       .msg_controllen = sizeof(control) };
+		got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return ST_ECLOSED;
+	read_ancillary(in, &msg);
+	/* An empty packet looks like the end, but its sender is still there. */
+	if (got == 0 && in->sender == 0 && peer_gone(fd))
+		return ST_ECLOSED;
+	in->valid = got == (ssize_t)sizeof(in->req) && !(msg.msg_flags & MSG_TRUNC);
+	return 0;
+}
+
+static int note_daemon(struct keeper *k, const struct incoming *in)
+{
+	uint64_t start = keep_proc_start(in->req.pid);
+
+	if ((pid_t)in->req.pid != in->sender || start == 0)
+		return ST_EPERM;
+	k->journal.daemon_pid = in->req.pid;
+	k->journal.daemon_start = start;
+	return keep_journal_write(&k->journal);
+}
+
+static int note_device(struct keeper *k, const struct keep_request *req)
+{
+	if (!memchr(req->device, '\0', sizeof(req->device)) || req->device[0] == '\0' ||
+	    !keep_device_ok(req->device))
+		return ST_EINVAL;
+	text_copy(k->journal.device, sizeof(k->journal.device), req->device);
+	return keep_journal_write(&k->journal);
+}
+
+static int log_to(int fd)
+{
+	if (fd < 0)
+		return ST_EINVAL;
+	return dup2(fd, STDERR_FILENO) < 0 ? ST_ESYS : 0;
+}
+
+static int serve(struct keeper *k, const struct incoming *in)
+{
+	if (!in->valid)
+		return ST_EINVAL;
+	switch ((enum keep_op)in->req.op) {
+	case KEEP_OP_DAEMON: return note_daemon(k, in);
+	case KEEP_OP_DEVICE: return note_device(k, &in->req);
+	case KEEP_OP_RULES: k->journal.rules = true; return keep_journal_write(&k->journal);
+	case KEEP_OP_LOG: return log_to(in->passed);
+	case KEEP_OP_GOODBYE: return keep_undo_own(k->journal.name);
+	}
+	return ST_EINVAL;
+}
+
+static int keeper_run(struct keeper *k)
+{
+	struct incoming in;
+	bool goodbye = false;
+	int r = 0;
+
+	while (!goodbye) {
+		if (receive(k->fd, &in) < 0) {
+			log_debug("keeper: %s: the daemon has gone", k->journal.name);
+			return keep_undo_own(k->journal.name);
+		}
+		r = serve(k, &in);
+		goodbye = in.valid && in.req.op == KEEP_OP_GOODBYE;
+		if (in.passed >= 0)
+			close(in.passed);
+		struct keep_answer answer = { .number = in.valid ? in.req.number : 0, .result = r };
+
+		/* A daemon that does not read its answers must not stop us. */
+		send(k->fd, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	return r;
+}
+
+/* Nothing of the parent's stays but stderr and @fd; 0 and 1 lead nowhere, so that no file can become them. */
+static void close_others(int fd)
+{
+	int null;
+
+	if (fd > 3)
+		close_range(3, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0U, 0);
+	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+static void become_keeper(int fd)
+{
+	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE,
+				       SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU };
+	sigset_t none;
+
+	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	close_others(fd);
+	prctl(PR_SET_NAME, "ssm-tun-keeper");
+	umask(077);
+	if (chdir("/") < 0)
+		log_sys("keeper: chdir /");
+}
+
+static int keeper_main(int fd, const char *name)
+{
+	struct keeper k = { .fd = fd };
+
+	become_keeper(fd);
+	if (keep_journal_read(name, &k.journal) < 0) {
+		log_error("keeper: %s has no journal: it must be claimed first", name);
+		return ST_ENOENT;
+	}
+	k.journal.keeper_pid = (uint32_t)getpid();
+	k.journal.keeper_start = keep_proc_start(k.journal.keeper_pid);
+	if (keep_journal_write(&k.journal) < 0)
+		return ST_ESYS;
+	return keeper_run(&k);
+}
+
+int keep_fork(int *fd, int *pid, const char *name)
+{
+	char own[KEEP_NAME_MAX + 1];
+	int pair[2], one = 1;
+	pid_t child;
+
+	if (!keep_name_ok(name))
+		return ST_EINVAL;
+	text_copy(own, sizeof(own), name);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return log_sys("keeper: make a socket pair");
+	/* Before the first request can be sent, or that one would come without. */
+	if (setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0) {
+		log_sys("keeper: ask for senders' credentials");
+		goto fail;
+	}
+	if ((child = fork()) < 0) {
+		log_sys("keeper: fork");
+		goto fail;
+	}
+	if (child == 0)
+		_exit(keeper_main(pair[1], own) < 0 ? 1 : 0);
+	close(pair[1]);
+	*fd = pair[0];
+	*pid = child;
+	return 0;
+fail:
+	close(pair[0]);
+	close(pair[1]);
+	return ST_ESYS;
+}
+
+/* ---- the daemon's side ---- */
+
+static int send_request(int fd, const struct keep_request *req, int pass)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
+	struct keep_request copy = *req;
+	struct iovec iov = { .iov_base = &copy, .iov_len = sizeof(copy) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (pass >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &pass, sizeof(int));
+	}
+	if (sendmsg(fd, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(copy))
+		return 0;
+	return errno == EPIPE || errno == ECONNRESET ? ST_ECLOSED
+						     : log_sys("keeper: send a request");
+}
+
+/* Sends and waits for the answer with the same number; older answers belong to requests that timed out. */
+static int ask(int fd, struct keep_request *req, int pass)
+{
+	static uint32_t numbers;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct keep_answer answer;
+	ssize_t got;
+	int r;
+
+	req->number = ++numbers;
+	if ((r = send_request(fd, req, pass)) < 0)
+		return r;
+	for (;;) {
+		r = poll(&p, 1, ANSWER_MS);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r == 0 ? ST_ETIMEOUT : log_sys("keeper: wait for an answer");
+		got = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
+		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+			return ST_ECLOSED;
+		if (got == (ssize_t)sizeof(answer) && answer.number == req->number)
+			return answer.result;
+	}
+}
+
+int keep_note_daemon(int fd, pid_t pid)
+{
+	struct keep_request req = { .op = KEEP_OP_DAEMON, .pid = (uint32_t)pid };
+
+	return ask(fd, &req, -1);
+}
+
+int keep_note_device(int fd, const char *device)
+{
+	struct keep_request req = { .op = KEEP_OP_DEVICE };
+
+	if (!text_copy(req.device, sizeof(req.device), device))
+		return ST_EINVAL;
+	return ask(fd, &req, -1);
+}
+
+int keep_note_rules(int fd)
+{
+	struct keep_request req = { .op = KEEP_OP_RULES };
+
+	return ask(fd, &req, -1);
+}
+
+int keep_note_log(int fd, int log_fd)
+{
+	struct keep_request req = { .op = KEEP_OP_LOG };
+
+	return log_fd < 0 ? ST_EINVAL : ask(fd, &req, log_fd);
+}
+
+int keep_goodbye(int fd)
+{
+	struct keep_request req = { .op = KEEP_OP_GOODBYE };
+
+	return ask(fd, &req, -1);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+/*
+ * keeper.h - the root process that restores the host whatever happens (design, decision 14)
+ *
+ * Forked first. Takes fixed-size requests over a socket pair, no network input, and acts only on our device, table,
+ * rules, socket and journal. When the daemon's end closes without a goodbye it undoes everything within 1 s.
+ */
+#ifndef KEEPER_KEEPER_H
+#define KEEPER_KEEPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define KEEP_NAME_MAX 32U /* instance names: [A-Za-z0-9_-]{1,32} */
+#define KEEP_RUN_DIR "/run/ssm-tun"
+
+/* What the journal says about an instance: enough for the keeper, `down` and the next `up` to undo it. */
+struct keep_journal {
+	char name[KEEP_NAME_MAX + 1];
+	char device[16];      /* "" before there is one */
+	uint32_t daemon_pid, keeper_pid;
+	uint64_t daemon_start; /* field 22 of /proc/pid/stat: tells a reused pid */
+	uint64_t keeper_start; /* the same of the keeper */
+	uint32_t uid;
+	bool rules;            /* policy rules may stand */
+};
+
+/* ---- before the fork, as root ---- */
+
+/**
+ * keep_claim() - make /run/ssm-tun/NAME/ (0700, owner @uid/@gid) and its journal, after undoing what a dead instance left
+ * Return: 0; ST_EEXIST if an instance is alive: *@other is its journal (same name: it is up already; another: one TUN instance a machine);
+ * ST_EINVAL bad name; ST_ESYS (logged)
+ */
+int keep_claim(const char *name, uid_t uid, gid_t gid, struct keep_journal *other);
+/** keep_fork() - fork the keeper of a name that keep_claim() gave. It has its own session, ignores SIGINT, SIGTERM, SIGHUP and
+ * SIGQUIT, and keeps no descriptor but stderr and its end. Only the daemon may hold *@fd (close-on-exec): the last close is what the
+ * keeper acts on. Return: 0, *@fd (ours, SOCK_SEQPACKET) and *@pid (the caller's to wait for); ST_EINVAL; ST_ESYS (logged) */
+int keep_fork(int *fd, int *pid, const char *name);
+
+/* ---- the daemon's requests over @fd; each waits for the keeper's answer (microseconds, 5 s at most) ----
+ * Return: 0; ST_ECLOSED (the keeper has gone); ST_ETIMEOUT; what is said below; ST_ESYS (the journal could not be written) */
+
+/** keep_note_daemon() - this process is the daemon now; ST_EPERM if @pid is not the caller's own (the kernel tells) */
+int keep_note_daemon(int fd, pid_t pid);
+/** keep_note_device() - the device's name, before it is made; keep_note_rules(): rules will be added now */
+int keep_note_device(int fd, const char *device);
+int keep_note_rules(int fd);
+/** keep_note_log() - the keeper writes its log to @log_fd (borrowed) from now on: a detached daemon's keeper must not hold the
+ * launcher's stderr open */
+int keep_note_log(int fd, int log_fd);
+/** keep_goodbye() - undo everything now and end; Return: 0 when the host is as before; ST_ESYS if something could not be undone (logged by the keeper) */
+int keep_goodbye(int fd);
+
+/* ---- `down` and the next `up`, as root ---- */
+
+/** keep_journal_read() - Return: 0; ST_ENOENT no journal; ST_EFORMAT: not a regular file that only we can have written (the user owns
+ * its folder), or fields that no journal has */
+int keep_journal_read(const char *name, struct keep_journal *out);
+/** keep_alive() - does the daemon (else the keeper) of @j still run? */
+bool keep_alive(const struct keep_journal *j);
+/** keep_undo() - remove rules, throw routes, socket, pid file, journal and folder of an instance that the caller knows to be dead;
+ * nothing there is fine. Rules and routes stay if another instance lives. Return: 0; ST_EINVAL bad name; ST_ESYS (logged) */
+int keep_undo(const char *name);
+/** keep_first() - the first instance with a journal, for "which NAME is up?". Return: 0; ST_ENOENT */
+int keep_first(struct keep_journal *out);
+
+/** keep_path() - "/run/ssm-tun/NAME/FILE"; FILE: "control.sock", "pid", "journal" */
+void keep_path(char *out, size_t cap, const char *name, const char *file);
+/** keep_set_run_dir() - another folder than KEEP_RUN_DIR, 63 bytes at most; for tests, before anything else here */
+void keep_set_run_dir(const char *path);
+/** keep_name_ok() - [A-Za-z0-9_-]{1,32} */
+bool keep_name_ok(const char *name);
+
+#endif

@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: MIT
+/*
+ * tun_test.c - the device, its addresses, routes, rules and news, in a network namespace of its own
+ *
+ * Cases: a device's settings, and that it goes with all it had; names; a name that is taken; no rights; addresses
+ * of both families, twice; IPv6 switched off; packets out with a vouched checksum; packets in with an unfinished, a right and
+ * a wrong checksum, under strict rp_filter; a vanished device; routes: set, differ, change kind, throw, heal, too many, full
+ * table, flush, foreign ones untouched; rules: add, twice, delete, foreign refused and untouched; main table; monitor.
+ * What the kernel holds is read back by iproute2.
+ */
+#include "tun/tun.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+#define DEV "ssmtest0"
+#define WAIT_MS 5000
+
+static char log_text[8192];
+
+static void keep_log(void *arg, enum log_level level, const char *line)
+{
+	size_t len = strlen(log_text);
+
+	(void)arg;
+	(void)level;
+	snprintf(log_text + len, sizeof(log_text) - len, "%s\n", line);
+}
+
+static void run(const char *cmd)
+{
+	if (system(cmd) != 0)
+		fail_msg("failed: %s", cmd);
+}
+
+/* The output of @cmd; static, until the next call. */
+static const char *output(const char *cmd)
+{
+	static char text[1 << 20];
+	FILE *f = popen(cmd, "r");
+	size_t len;
+
+	assert_non_null(f);
+	len = fread(text, 1, sizeof(text) - 1, f);
+	text[len] = '\0';
+	pclose(f);
+	return text;
+}
+
+static void assert_says(const char *cmd, const char *want)
+{
+	const char *text = output(cmd);
+
+	if (!strstr(text, want))
+		fail_msg("%s: no %s in: %s", cmd, want, text);
+}
+
+static void assert_silent_about(const char *cmd, const char *unwanted)
+{
+	const char *text = output(cmd);
+
+	if (strstr(text, unwanted))
+		fail_msg("%s: %s in: %s", cmd, unwanted, text);
+}
+
+static void sysctl_put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, value, strlen(value)), (ssize_t)strlen(value));
+	close(fd);
+}
+
+static bool in_namespace;
+
+static int enter_namespace(void **state)
+{
+	(void)state;
+	if (unshare(CLONE_NEWNET) < 0) {
+		fprintf(stderr, "skipping: no network namespace of our own: %s\n", strerror(errno));
+		return 0;
+	}
+	if (access("/dev/net/tun", F_OK) < 0) {
+		fprintf(stderr, "skipping: no /dev/net/tun\n");
+		return 0;
+	}
+	in_namespace = true;
+	run("ip link set lo up");
+	return 0;
+}
+
+static int each_setup(void **state)
+{
+	(void)state;
+	if (!in_namespace)
+		skip();
+	log_text[0] = '\0';
+	log_tee(keep_log, NULL);
+	return 0;
+}
+
+static struct tun *open_dev(void)
+{
+	struct tun *t = NULL;
+
+	assert_int_equal(tun_open(&t, DEV), 0);
+	assert_non_null(t);
+	return t;
+}
+
+static struct net_addr addr(const char *s)
+{
+	struct net_addr a;
+
+	assert_int_equal(net_addr_parse(&a, s), 0);
+	return a;
+}
+
+static struct tun_route route(const char *prefix, enum tun_route_kind kind)
+{
+	struct tun_route r = { .kind = kind };
+
+	assert_int_equal(net_prefix_parse(&r.prefix, prefix), 0);
+	return r;
+}
+
+static void device_settings(void **state)
+{
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_string_equal(tun_name(t), DEV);
+	assert_true(tun_ifindex(t) > 0);
+	assert_true(tun_device_exists(DEV));
+	assert_says("ip -j link show dev " DEV, "\"mtu\":65535");
+	assert_says("ip -j link show dev " DEV, "\"UP\"");
+	assert_silent_about("ip -j link show dev " DEV, "MULTICAST");
+	assert_says("ip -j -d link show dev " DEV, "\"inet6_addr_gen_mode\":\"none\"");
+	assert_says("ip -j -d link show dev " DEV, "\"vnet_hdr\":true");
+	assert_silent_about("ip -j addr show dev " DEV, "\"local\"");
+	/* The kernel said nothing by itself. */
+	uint8_t packet[2048];
+	bool ok;
+	assert_int_equal(tun_read(t, packet, sizeof(packet), &ok), ST_EAGAIN);
+	tun_close(t);
+	assert_false(tun_device_exists(DEV));
+}
+
+static void all_goes_with_the_device(void **state)
+{
+	const struct tun_route routes[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+					    route("10.9.0.0/16", TUN_ROUTE_THROW),
+					    route("fd00:9::/32", TUN_ROUTE_DEV),
+					    route("fd00:9:1::/48", TUN_ROUTE_THROW) };
+	struct net_addr own = addr("198.18.0.1");
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_int_equal(tun_addr_add(t, &own), 0);
+	assert_int_equal(tun_routes_set(t, routes, 4), 0);
+	assert_says("ip -j route show table 5373", "10.9.0.0/16");
+	tun_close(t);
+	assert_string_equal(output("ip route show table 5373; ip -6 route show table 5373"), "");
+	assert_silent_about("ip addr", "198.18.0.1");
+}
+
+static void names(void **state)
+{
+	static const char *const bad[] = {
+		"", "0123456789abcdef", "a/b", "a b", "tun%d", "..", ".", "all", "default", "a\n"
+	};
+	struct tun *t = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(tun_open(&t, bad[i]), ST_EINVAL);
+	assert_int_equal(tun_open(&t, "0123456789abcde"), 0);
+	tun_close(t);
+	tun_close(NULL);
+}
+
+static void name_is_taken(void **state)
+{
+	struct tun *t = open_dev(), *second = NULL;
+
+	(void)state;
+	assert_int_equal(tun_open(&second, DEV), ST_EEXIST);
+	assert_null(second);
+	assert_non_null(strstr(log_text, "exists already"));
+	tun_close(t);
+	/* A device that somebody made to stay is not taken over either. */
+	run("ip tuntap add dev " DEV " mode tun");
+	assert_int_equal(tun_open(&second, DEV), ST_EEXIST);
+	assert_true(tun_device_exists(DEV));
+	run("ip link del " DEV);
+}
+
+static void without_rights(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	if (child == 0) {
+		struct tun *t;
+
+		log_to_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
+		if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+			_exit(2);
+		if (tun_open(&t, DEV) != ST_EPERM || !strstr(log_text, "sudo"))
+			_exit(3);
+		_exit(tun_rules_add() == ST_EPERM ? 0 : 4);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void addresses(void **state)
+{
+	struct net_addr four = addr("198.18.0.1"), six = addr("fd5a:1::1");
+	const struct net_addr none = { 0 };
+	struct tun *t = open_dev();
+
+	(void)state;
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(tun_addr_add(t, &four), 0);
+		assert_int_equal(tun_addr_add(t, &six), 0);
+	}
+	assert_int_equal(tun_addr_add(t, &none), ST_EINVAL);
+	assert_says("ip -j addr show dev " DEV, "\"local\":\"198.18.0.1\",\"prefixlen\":32");
+	assert_says("ip -j addr show dev " DEV, "\"local\":\"fd5a:1::1\",\"prefixlen\":128");
+	assert_says("ip -j -6 addr show dev " DEV, "\"nodad\":true");
+	assert_silent_about("ip -j -6 addr show dev " DEV, "tentative");
+	assert_silent_about("ip route; ip -6 route", DEV);
+	tun_close(t);
+}
+
+static void ipv6_switched_off(void **state)
+{
+	const struct tun_route routes[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+					    route("fd00:9::/32", TUN_ROUTE_DEV) };
+	struct net_addr six = addr("fd5a:1::1");
+	struct tun *t;
+
+	(void)state;
+	sysctl_put("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+	t = open_dev();
+	assert_int_equal(tun_addr_add(t, &six), 0);
+	assert_int_equal(tun_routes_set(t, routes, 2), 0);
+	assert_says("ip -j route show table 5373", "10.0.0.0/8");
+	assert_string_equal(output("ip -6 route show table 5373"), "");
+	const char *told = strstr(log_text, "IPv6 is switched off");
+	assert_non_null(told);
+	assert_null(strstr(told + 1, "IPv6 is switched off")); /* once */
+	tun_close(t);
+	sysctl_put("/proc/sys/net/ipv6/conf/default/disable_ipv6", "0");
+}
+
+/* ---- packets ---- */
+
+/* RFC 1071, without the last inversion */
+static uint32_t sum_of(const uint8_t *p, size_t len, uint32_t sum)
+{
+	for (size_t i = 0; i + 1 < len; i += 2)
+		sum += be16_get(p + i);
+	if (len & 1)
+		sum += (uint32_t)p[len - 1] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+#define IP_LEN 20U
+#define UDP_LEN 8U
+
+/* Turns a UDP packet into its answer: ends swapped, checksum field holding the pseudo-header's sum. */
+static void turn_round(uint8_t *p, size_t len)
+{
+	uint8_t swap[4];
+	uint32_t pseudo;
+
+	memcpy(swap, p + 12, 4);
+	memcpy(p + 12, p + 16, 4);
+	memcpy(p + 16, swap, 4);
+	memcpy(swap, p + IP_LEN, 2);
+	memcpy(p + IP_LEN, p + IP_LEN + 2, 2);
+	memcpy(p + IP_LEN + 2, swap, 2);
+	be16_put(p + 10, 0);
+	be16_put(p + 10, (uint16_t)~sum_of(p, IP_LEN, 0));
+	pseudo = sum_of(p + 12, 8, 17 + (uint32_t)(len - IP_LEN));
+	be16_put(p + IP_LEN + 6, (uint16_t)pseudo);
+}
+
+static void await(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+}
+
+static void packets(void **state)
+{
+	const struct tun_route to_us = route("10.0.0.0/8", TUN_ROUTE_DEV);
+	struct net_addr own = addr("198.18.0.1");
+	struct net_endpoint far = { .addr = addr("10.1.2.3"), .port = 53 };
+	struct sockaddr_storage sa;
+	uint8_t p[2048], in[64];
+	bool csum_ok = false;
+	ssize_t len;
+	socklen_t sa_len;
+	struct tun *t;
+	int sock;
+
+	(void)state;
+	sysctl_put("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
+	t = open_dev();
+	assert_int_equal(tun_addr_add(t, &own), 0);
+	assert_int_equal(tun_routes_set(t, &to_us, 1), 0);
+	assert_int_equal(tun_rules_add(), 0);
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	sa_len = net_sockaddr(&sa, &far);
+	assert_int_equal(connect(sock, (struct sockaddr *)&sa, sa_len), 0);
+	assert_int_equal(send(sock, "ping!", 5, 0), 5);
+	await(tun_fd(t));
+	len = tun_read(t, p, sizeof(p), &csum_ok);
+	assert_int_equal(len, IP_LEN + UDP_LEN + 5);
+	assert_true(csum_ok);
+	assert_memory_equal(p + 12, own.b, 4);
+	assert_memory_equal(p + IP_LEN + UDP_LEN, "ping!", 5);
+
+	/* Complete but wrong: dropped. Then unfinished, in two parts: arrives. Then complete and right: arrives. */
+	turn_round(p, (size_t)len);
+	uint16_t unfinished = be16_get(p + IP_LEN + 6);
+	uint16_t right = (uint16_t)~sum_of(p + IP_LEN, (size_t)len - IP_LEN, 0);
+	struct iovec parts[2] = { { p, 30 }, { p + 30, (size_t)len - 30 } };
+	be16_put(p + IP_LEN + 6, (uint16_t)(right ^ 0x1234));
+	assert_int_equal(tun_writev(t, parts, 2, 0, 0), 0);
+	be16_put(p + IP_LEN + 6, unfinished);
+	memcpy(p + IP_LEN + UDP_LEN, "pong!", 5);
+	assert_int_equal(tun_writev(t, parts, 2, IP_LEN, 6), 0);
+	await(sock);
+	assert_int_equal(recv(sock, in, sizeof(in), 0), 5);
+	assert_memory_equal(in, "pong!", 5);
+	memcpy(p + IP_LEN + UDP_LEN, "ping!", 5);
+	be16_put(p + IP_LEN + 6, right);
+	assert_int_equal(tun_writev(t, parts, 2, 0, 0), 0);
+	await(sock);
+	assert_int_equal(recv(sock, in, sizeof(in), 0), 5);
+	assert_memory_equal(in, "ping!", 5);
+	assert_int_equal(recv(sock, in, sizeof(in), MSG_DONTWAIT), -1);
+
+	assert_int_equal(tun_writev(t, parts, 0, 0, 0), ST_EINVAL);
+	assert_int_equal(tun_writev(t, parts, 257, 0, 0), ST_EINVAL);
+	run("ip link set " DEV " down");
+	assert_int_equal(tun_writev(t, parts, 2, 0, 0), ST_ESYS);
+	run("ip link del " DEV);
+	assert_int_equal(tun_read(t, p, sizeof(p), &csum_ok), ST_ECLOSED);
+	close(sock);
+	tun_close(t);
+	assert_int_equal(tun_rules_del(), 2);
+	sysctl_put("/proc/sys/net/ipv4/conf/all/rp_filter", "0");
+}
+
+/* ---- routes ---- */
+
+static void routes_differ(void **state)
+{
+	const struct tun_route first[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+					   route("172.16.0.0/12", TUN_ROUTE_DEV),
+					   route("10.1.0.0/16", TUN_ROUTE_THROW),
+					   route("fd00:9::/32", TUN_ROUTE_DEV),
+					   route("fd00:9:1::/48", TUN_ROUTE_THROW) };
+	const struct tun_route second[] = { route("10.1.0.0/16", TUN_ROUTE_DEV),
+					    route("10.0.0.0/8", TUN_ROUTE_DEV),
+					    route("fd00:9::/32", TUN_ROUTE_THROW),
+					    route("fd00:9:1::/48", TUN_ROUTE_DEV),
+					    route("192.168.0.0/16", TUN_ROUTE_DEV) };
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, first, ARRAY_LEN(first)), 0);
+	assert_string_equal(output("ip route show table 5373"),
+			    "10.0.0.0/8 dev " DEV " proto 83 scope link \n"
+			    "throw 10.1.0.0/16 proto 83 \n"
+			    "172.16.0.0/12 dev " DEV " proto 83 scope link \n");
+	assert_says("ip -6 route show table 5373", "throw fd00:9:1::/48");
+	assert_says("ip -6 route show table 5373", "fd00:9::/32 dev " DEV);
+	assert_int_equal(tun_routes_set(t, second, ARRAY_LEN(second)), 0);
+	assert_string_equal(output("ip route show table 5373"),
+			    "10.0.0.0/8 dev " DEV " proto 83 scope link \n"
+			    "10.1.0.0/16 dev " DEV " proto 83 scope link \n"
+			    "192.168.0.0/16 dev " DEV " proto 83 scope link \n");
+	assert_says("ip -6 route show table 5373", "throw fd00:9::/32");
+	assert_says("ip -6 route show table 5373", "fd00:9:1::/48 dev " DEV);
+	assert_silent_about("ip -6 route show table 5373", "throw fd00:9:1::/48");
+	assert_int_equal(tun_routes_set(t, NULL, 0), 0);
+	assert_string_equal(output("ip route show table 5373; ip -6 route show table 5373"), "");
+	assert_string_equal(log_text, "");
+	tun_close(t);
+}
+
+/* Nothing is touched that need not be: a listener of our own hears no message between two marks. */
+static void routes_unchanged_cause_no_change(void **state)
+{
+	const struct tun_route same[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+					  route("10.1.0.0/16", TUN_ROUTE_THROW),
+					  route("fd00:9::/32", TUN_ROUTE_DEV) };
+	struct tun *t = open_dev();
+	uint8_t in[4096];
+	int fd;
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, same, 3), 0);
+	fd = tun_monitor_open();
+	assert_true(fd >= 0);
+	assert_int_equal(tun_routes_set(t, same, 3), 0);
+	assert_int_equal(recv(fd, in, sizeof(in), 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(tun_routes_set(t, same, 2), 0); /* the listener does hear */
+	assert_true(recv(fd, in, sizeof(in), 0) > 0);
+	close(fd);
+	tun_close(t);
+}
+
+static void routes_heal_and_leave_others(void **state)
+{
+	const struct tun_route routes[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+					    route("10.1.0.0/16", TUN_ROUTE_THROW) };
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, routes, 2), 0);
+	run("ip route del 10.0.0.0/8 table 5373");
+	run("ip route add throw 172.20.0.0/16 table 5373 proto 83"); /* as a crash leaves it */
+	run("ip route add blackhole 172.21.0.0/16 table 5373 proto static");
+	assert_int_equal(tun_routes_set(t, routes, 2), 0);
+	assert_says("ip route show table 5373", "10.0.0.0/8 dev " DEV);
+	assert_silent_about("ip route show table 5373", "172.20.0.0");
+	assert_says("ip route show table 5373", "blackhole 172.21.0.0/16");
+	assert_int_equal(tun_routes_flush(), 0);
+	assert_string_equal(output("ip route show table 5373"),
+			    "blackhole 172.21.0.0/16 proto static \n");
+	run("ip route flush table 5373");
+	assert_int_equal(tun_routes_flush(), 0);
+	tun_close(t);
+}
+
+static void equal_prefixes_throw_wins(void **state)
+{
+	const struct tun_route routes[] = { route("10.1.0.0/16", TUN_ROUTE_DEV),
+					    route("10.1.0.0/16", TUN_ROUTE_THROW),
+					    route("10.1.0.0/16", TUN_ROUTE_DEV) };
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, routes, 3), 0);
+	assert_string_equal(output("ip route show table 5373"), "throw 10.1.0.0/16 proto 83 \n");
+	tun_close(t);
+}
+
+static void routes_at_the_limit(void **state)
+{
+	struct tun_route *routes = calloc(TUN_ROUTES_MAX + 1, sizeof(*routes));
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_non_null(routes);
+	for (uint32_t i = 0; i <= TUN_ROUTES_MAX; i++) {
+		routes[i] = (struct tun_route){ .prefix = { .addr = { .family = 4 }, .len = 32 },
+						.kind = i % 2 ? TUN_ROUTE_DEV : TUN_ROUTE_THROW };
+		be32_put(routes[i].prefix.addr.b, 0x0a000000 + i * 7);
+	}
+	assert_int_equal(tun_routes_set(t, routes, TUN_ROUTES_MAX + 1), ST_EFULL);
+	assert_int_equal(tun_routes_set(t, routes, TUN_ROUTES_MAX), 0);
+	assert_int_equal(atoi(output("ip route show table 5373 | wc -l")), TUN_ROUTES_MAX);
+	assert_int_equal(tun_routes_set(t, routes, 1), 0);
+	assert_int_equal(atoi(output("ip route show table 5373 | wc -l")), 1);
+	tun_close(t);
+	free(routes);
+}
+
+/* A route that the kernel refuses is named, and the others stand. */
+static void refused_route_is_named(void **state)
+{
+	struct tun_route routes[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+				      route("10.5.0.0/16", TUN_ROUTE_DEV) };
+	struct tun *t = open_dev();
+
+	(void)state;
+	run("ip link set " DEV " down");
+	assert_int_equal(tun_routes_set(t, routes, 2), ST_ESYS);
+	assert_non_null(strstr(log_text, "10.5.0.0/16: Network is down"));
+	run("ip link set " DEV " up");
+	routes[1].prefix.addr.b[3] = 1; /* host bits: EINVAL */
+	assert_int_equal(tun_routes_set(t, routes, 2), ST_ESYS);
+	assert_non_null(strstr(log_text, "10.5.0.1/16: Invalid argument"));
+	assert_says("ip route show table 5373", "10.0.0.0/8 dev " DEV);
+	tun_close(t);
+}
+
+/* ---- rules ---- */
+
+static void rules(void **state)
+{
+	(void)state;
+	assert_int_equal(tun_rules_del(), 0);
+	assert_int_equal(tun_rules_add(), 0);
+	assert_int_equal(tun_rules_add(), 0); /* a crash left them */
+	assert_string_equal(output("ip rule show pref 5300"),
+			    "5300:\tfrom all iif lo lookup 5373 proto 83\n");
+	assert_string_equal(output("ip -6 rule show pref 5300"),
+			    "5300:\tfrom all iif lo lookup 5373 proto 83\n");
+	assert_int_equal(tun_rules_foreign(NULL, 0), 0);
+	/* Another of ours, as system mode will have it. */
+	run("ip rule add pref 5299 lookup main suppress_prefixlength 0 proto 83");
+	assert_int_equal(tun_rules_del(), 3);
+	assert_silent_about("ip rule; ip -6 rule", "53");
+}
+
+static void foreign_rules(void **state)
+{
+	char text[8][128];
+
+	(void)state;
+	run("ip rule add pref 5301 from 10.0.0.0/8 iif lo lookup 12");
+	run("ip -6 rule add pref 5310 not from all unreachable");
+	run("ip rule add pref 5300 lookup 5373");	   /* like ours, but somebody else's */
+	run("ip rule add pref 5311 lookup 5373 proto 83"); /* outside of the band */
+	run("ip rule add pref 5298 lookup 5373 proto 83");
+	assert_int_equal(tun_rules_foreign(text, 8), 3);
+	assert_string_equal(text[0], "5300: from all lookup 5373");
+	assert_string_equal(text[1], "5301: from 10.0.0.0/8 iif lo lookup 12");
+	assert_string_equal(text[2], "5310: not from all unreachable (IPv6)");
+	assert_int_equal(tun_rules_foreign(text, 1), 1);
+	assert_int_equal(tun_rules_add(), ST_EEXIST);
+	assert_non_null(strstr(log_text, "5301: from 10.0.0.0/8 iif lo lookup 12"));
+	assert_non_null(strstr(log_text, "5310: not from all unreachable (IPv6)"));
+	assert_int_equal(tun_rules_del(), 0);
+	assert_int_equal(tun_rules_foreign(text, 8), 3);
+	run("ip rule del pref 5301; ip -6 rule del pref 5310; ip rule del pref 5300");
+	run("ip rule del pref 5311; ip rule del pref 5298");
+}
+
+/* ---- the main table and its news ---- */
+
+static const struct tun_main_route *find(const struct tun_main_route *v, int n, const char *prefix)
+{
+	char text[NET_PREFIX_STR];
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(net_prefix_str(text, &v[i].prefix), prefix) == 0)
+			return &v[i];
+	return NULL;
+}
+
+static void main_table(void **state)
+{
+	struct tun_main_route v[64];
+	uint32_t dummy;
+	int n;
+
+	(void)state;
+	run("ip tuntap add d0 mode tun && ip addr add 192.0.2.1/24 dev d0 && ip link set d0 up");
+	run("ip tuntap add d1 mode tun && ip link set d1 up");
+	run("ip route add default via 192.0.2.254 && ip route add 10.7.0.0/16 via 192.0.2.2");
+	run("ip route add blackhole 10.8.0.0/16 && ip route add 10.9.0.0/16 dev d1");
+	run("ip route add 10.6.0.0/16 nexthop via 192.0.2.2 nexthop via 192.0.2.3");
+	run("ip -6 route add fd00:7::/32 dev d0 && ip route add 10.5.0.0/16 dev d0 table 5373");
+	n = tun_main_routes(v, ARRAY_LEN(v), 0);
+	assert_true(n >= 6);
+	assert_string_equal(find(v, n, "192.0.2.0/24")->ifname, "d0");
+	assert_string_equal(find(v, n, "10.7.0.0/16")->ifname, "d0");
+	assert_string_equal(find(v, n, "10.6.0.0/16")->ifname, "d0");
+	assert_string_equal(find(v, n, "10.8.0.0/16")->ifname, "");
+	assert_string_equal(find(v, n, "10.9.0.0/16")->ifname, "d1");
+	assert_string_equal(find(v, n, "fd00:7::/32")->ifname, "d0");
+	assert_null(find(v, n, "0.0.0.0/0"));
+	assert_null(find(v, n, "10.5.0.0/16"));
+	dummy = find(v, n, "10.9.0.0/16")->ifindex;
+	n = tun_main_routes(v, ARRAY_LEN(v), dummy);
+	assert_null(find(v, n, "10.9.0.0/16"));
+	assert_non_null(find(v, n, "10.7.0.0/16"));
+	assert_int_equal(tun_main_routes(v, 2, 0), ST_EFULL);
+	run("ip link del d0 && ip link del d1 && ip route del blackhole 10.8.0.0/16");
+}
+
+static void monitor(void **state)
+{
+	int fd = tun_monitor_open();
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_false(tun_monitor_drain(fd));
+	run("ip route add throw 10.77.0.0/16 table 5373");
+	await(fd);
+	assert_false(tun_monitor_drain(fd)); /* not the main table */
+	run("ip route add blackhole 10.77.0.0/16");
+	await(fd);
+	assert_true(tun_monitor_drain(fd));
+	assert_false(tun_monitor_drain(fd));
+	run("ip tuntap add d0 mode tun");
+	await(fd);
+	assert_true(tun_monitor_drain(fd));
+	run("ip addr add 192.0.2.1/32 dev d0");
+	await(fd);
+	assert_true(tun_monitor_drain(fd));
+	run("ip link del d0; ip route del blackhole 10.77.0.0/16; ip route flush table 5373");
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(device_settings, each_setup),
+		cmocka_unit_test_setup(all_goes_with_the_device, each_setup),
+		cmocka_unit_test_setup(names, each_setup),
+		cmocka_unit_test_setup(name_is_taken, each_setup),
+		cmocka_unit_test_setup(without_rights, each_setup),
+		cmocka_unit_test_setup(addresses, each_setup),
+		cmocka_unit_test_setup(ipv6_switched_off, each_setup),
+		cmocka_unit_test_setup(packets, each_setup),
+		cmocka_unit_test_setup(routes_differ, each_setup),
+		cmocka_unit_test_setup(routes_unchanged_cause_no_change, each_setup),
+		cmocka_unit_test_setup(routes_heal_and_leave_others, each_setup),
+		cmocka_unit_test_setup(equal_prefixes_throw_wins, each_setup),
+		cmocka_unit_test_setup(routes_at_the_limit, each_setup),
+		cmocka_unit_test_setup(refused_route_is_named, each_setup),
+		cmocka_unit_test_setup(rules, each_setup),
+		cmocka_unit_test_setup(foreign_rules, each_setup),
+		cmocka_unit_test_setup(main_table, each_setup),
+		cmocka_unit_test_setup(monitor, each_setup),
+	};
+
+	return cmocka_run_group_tests_name("tun", tests, enter_namespace, NULL);
+}
