@@ -1,0 +1,756 @@
+// SPDX-License-Identifier: MIT
+/*
+ * tnl_upstream_test.c - whole sessions: a fake service on the loop, a real sshd behind its agent
+ *
+ * up, data both ways, stop; the socket is cut and the session resumes; the session is over and another comes up;
+ * failures at start: unknown target, target offline, wrong key, wrong host key, nothing on the port, no credentials;
+ * failover; held opens; limits, budget, negative cache; two sessions share the channels; agent log-in
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/codec.h"
+#include "base/err.h"
+#include "base/text.h"
+#include "fakesvc.h"
+#include "testlib.h"
+
+#define PATIENCE_MS 30000U
+
+static struct sshd d;
+static struct target target;
+
+/* Everything of one test. */
+struct world {
+	struct loop *loop;
+	struct ws_ctx *ws;
+	struct fakesvc *svc;
+	struct aws *aws;
+	struct aws_account *account;
+	struct tnl_upstream *u;
+	struct fakesvc_conf conf;
+	enum tnl_state state;
+	int err;
+	char text[1024];
+	uint32_t events;
+	bool stopped, no_credentials;
+};
+
+static struct world w;
+
+struct flow {
+	tnl_chan h;
+	bool opened, failed, gone, eof, no_read;
+	enum tnl_open_failure why;
+	uint64_t to_send, sent, got;
+	bool head_sent, shut;
+	uint8_t first[32];
+};
+
+static void flow_write(struct flow *f)
+{
+	static uint8_t block[65536];
+
+	while (f->opened && !f->gone && !f->shut) {
+		const size_t room = tnl_chan_room(w.u, f->h);
+		const size_t n = MIN(MIN(room, sizeof(block)), (size_t)(f->to_send - f->sent));
+
+		if (room == 0)
+			return;
+		if (!f->head_sent) {
+			assert_int_equal(tnl_chan_write(w.u, f->h, (const uint8_t *)"d", 1), 0);
+			f->head_sent = true;
+		} else if (n == 0) {
+			tnl_chan_shutdown(w.u, f->h);
+			f->shut = true;
+		} else {
+			pattern(block, f->sent, n);
+			assert_int_equal(tnl_chan_write(w.u, f->h, block, n), 0);
+			f->sent += n;
+		}
+	}
+}
+
+static void on_opened(void *arg, tnl_chan c)
+{
+	struct flow *f = arg;
+
+	assert_true(f->h == c);
+	f->opened = true;
+	if (f->to_send > 0)
+		flow_write(f);
+}
+
+static void on_failed(void *arg, tnl_chan c, enum tnl_open_failure why, const char *text)
+{
+	struct flow *f = arg;
+
+	(void)c;
+	assert_non_null(text);
+	f->failed = true;
+	f->why = why;
+}
+
+static void on_readable(void *arg, tnl_chan c)
+{
+	struct flow *f = arg;
+	static uint8_t buf[32768];
+	ssize_t n;
+
+	while (!f->no_read && (n = tnl_chan_read(w.u, c, buf, sizeof(buf))) > 0) {
+		if (f->got < sizeof(f->first))
+			memcpy(f->first + f->got, buf,
+			       MIN((size_t)n, sizeof(f->first) - (size_t)f->got));
+		f->got += (uint64_t)n;
+	}
+	f->eof = f->eof || (!f->no_read && n == 0);
+}
+
+static void on_writable(void *arg, tnl_chan c)
+{
+	(void)c;
+	flow_write(arg);
+}
+
+static void on_gone(void *arg, tnl_chan c)
+{
+	(void)c;
+	((struct flow *)arg)->gone = true;
+}
+
+static const struct tnl_chan_events flow_events = { on_opened, on_failed, on_readable, on_writable,
+						    on_gone };
+
+static void flow_open(struct flow *f, struct net_endpoint dst)
+{
+	const struct net_endpoint src = loopback(1);
+
+	assert_int_equal(tnl_open(w.u, &f->h, &dst, &src, &flow_events, f), 0);
+}
+
+static void on_state(void *arg, struct tnl_upstream *u, enum tnl_state s, int err, const char *text)
+{
+	(void)arg;
+	(void)u;
+	w.state = s;
+	w.err = err;
+	w.events++;
+	if (err != 0)
+		text_copy(w.text, sizeof(w.text), text);
+}
+
+static const struct tnl_events events = { on_state };
+
+#define AWAIT(cond)                                                                                 \
+	do {                                                                                        \
+		const uint64_t await_end = now_ms() + PATIENCE_MS;                                  \
+		while (!(cond)) {                                                                   \
+			if (now_ms() > await_end)                                                   \
+				fail_msg("timed out: %s (state %s: %s)", #cond,                     \
+					 tnl_state_name(w.state), w.text);                          \
+			assert_int_equal(loop_turn(w.loop, 200), 0);                                \
+		}                                                                                   \
+	} while (0)
+
+static const char *no_env(void *ctx, const char *name)
+{
+	(void)ctx;
+	(void)name;
+	return NULL;
+}
+
+static void world_begin(const struct fakesvc_conf *conf)
+{
+	const struct ws_ctx_opts wo = { 0 };
+	struct aws_opts ao = { .home = d.dir, .getenv = no_env };
+	struct aws_account_opts acc = { .region = "eu-west-1" };
+	char url[64];
+
+	w = (struct world){ .conf = *conf, .no_credentials = w.no_credentials };
+	assert_int_equal(loop_new(&w.loop), 0);
+	assert_int_equal(ws_ctx_new(&w.ws, w.loop, &wo), 0);
+	fakesvc_start(&w.svc, w.loop, w.ws, conf);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u", fakesvc_port(w.svc));
+	ao.loop = w.loop;
+	ao.svc = fakesvc_svc(w.svc);
+	acc.endpoint_url = url;
+	if (!w.no_credentials) {
+		acc.access_key = "AKIDEXAMPLE";
+		acc.secret_key = "secret";
+	}
+	assert_int_equal(aws_new(&w.aws, &ao), 0);
+	assert_int_equal(aws_account_new(&w.account, w.aws, &acc), 0);
+}
+
+static struct tnl_opts opts(const char *key)
+{
+	static const char *const targets[] = { "i-0123", "i-0456" };
+	static char own[128];
+
+	snprintf(own, sizeof(own), "%s/known_hosts", d.dir);
+	unlink(own);
+	return (struct tnl_opts){
+		.name = "prod",
+		.targets = targets,
+		.n_targets = 1,
+		.account = w.account,
+		.document = "AWS-StartSSHSession",
+		.ssh_user = d.user,
+		.ssh_port = 22,
+		.key = key != NULL ? key_must_load(&d, key) : NULL,
+		.host_key = TNL_HOST_KEY_ACCEPT_NEW,
+		.known_hosts = own,
+		.sessions_min = 1,
+		.sessions_max = 4,
+		.connect_budget_ms = 2000,
+		.opens_max = 16,
+		.events = &events,
+	};
+}
+
+static void start(const struct tnl_opts *o)
+{
+	assert_int_equal(tnl_upstream_new(&w.u, w.loop, w.ws, w.aws, fakesvc_svc(w.svc), o), 0);
+	tnl_upstream_start(w.u);
+	assert_int_equal(w.state, TNL_STARTING);
+}
+
+static void on_stopped(void *arg, uint64_t t)
+{
+	(void)arg;
+	(void)t;
+	w.stopped = true;
+}
+
+static void world_end(void)
+{
+	if (w.u != NULL) {
+		tnl_upstream_stop(w.u, on_stopped, NULL);
+		AWAIT(w.stopped);
+		assert_int_equal(w.state, TNL_DOWN);
+		tnl_upstream_free(w.u);
+	}
+	aws_account_free(w.account);
+	aws_free(w.aws);
+	fakesvc_stop(w.svc);
+	ws_ctx_free(w.ws);
+	loop_free(w.loop);
+	w.no_credentials = false;
+}
+
+static struct fakesvc_conf good(void)
+{
+	return (struct fakesvc_conf){ .ssh_port = d.port, .max_payload = 32768 };
+}
+
+/* A digest flow came back right. */
+static void digest_check(const struct flow *f)
+{
+	uint8_t *all = malloc(f->to_send), sha[32];
+
+	pattern(all, 0, f->to_send);
+	codec_sha256(sha, all, f->to_send);
+	free(all);
+	assert_int_equal(f->got, 32);
+	assert_memory_equal(f->first, sha, 32);
+}
+
+/* ---- tests ---- */
+
+static void up_data_stop(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 5000000 }, refused = { 0 };
+	struct tnl_status st;
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	flow_open(&f, loopback(target.port));
+	flow_open(&refused, loopback(1));
+	AWAIT(f.eof && refused.failed);
+	digest_check(&f);
+	assert_int_equal(refused.why, TNL_OPEN_REFUSED);
+	tnl_upstream_status(w.u, &st);
+	assert_int_equal(st.sessions, 1);
+	assert_string_equal(st.session[0].state, "ready");
+	assert_string_equal(st.session[0].target, "i-0123");
+	assert_true(st.session[0].bytes_out > 5000000);
+	assert_int_equal(st.session[0].max_payload, 32768);
+	tnl_chan_close(w.u, f.h);
+	tnl_chan_close(w.u, f.h);
+	assert_int_equal(tnl_chan_read(w.u, f.h, f.first, 1), ST_ECLOSED);
+	tnl_upstream_stop(w.u, on_stopped, NULL);
+	AWAIT(w.stopped);
+	assert_int_equal(fakesvc_counts(w.svc).terminate, 1);
+	assert_int_equal(fakesvc_counts(w.svc).flags, 1);
+	tnl_upstream_free(w.u);
+	w.u = NULL;
+	world_end();
+}
+
+static void stop_with_flows(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 50000000 };
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	world_end();
+	assert_true(f.gone);
+}
+
+static void foreign_service_is_paced(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 600000 };
+	struct tnl_status st;
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	c.max_payload = 0;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.pace_default = true;
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	t = now_ms();
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.eof);
+	digest_check(&f);
+	assert_true(now_ms() - t > 300); /* about 600 messages and burst 100 at 900/s */
+	tnl_upstream_status(w.u, &st);
+	assert_int_equal(st.session[0].max_payload, 1024);
+	world_end();
+}
+
+static void cut_and_resume(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 20000000 };
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	flow_open(&f, loopback(target.port)); /* held until the session is up */
+	for (unsigned int i = 1; i <= 3; i++) {
+		AWAIT(f.sent > i * 4000000);
+		fakesvc_cut(w.svc);
+		AWAIT(fakesvc_counts(w.svc).sockets == 1 + i);
+	}
+	AWAIT(f.eof);
+	digest_check(&f);
+	assert_false(f.gone);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	assert_int_equal(fakesvc_counts(w.svc).resume, 3);
+	assert_int_equal(w.state, TNL_UP);
+	world_end();
+}
+
+static void over_and_anew(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 1 }, g = { .to_send = 100000 };
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	f.no_read = true;
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.opened);
+	c.no_resume = true;
+	fakesvc_conf_set(w.svc, &c);
+	fakesvc_cut(w.svc);
+	AWAIT(f.gone);
+	assert_int_equal(w.state, TNL_STARTING);
+	flow_open(&g, loopback(target.port));
+	AWAIT(g.eof);
+	digest_check(&g);
+	assert_int_equal(w.state, TNL_UP);
+	/* and once more, by the service's word */
+	fakesvc_close(w.svc, "the session was terminated\x1b[31m");
+	AWAIT(g.gone);
+	assert_non_null(strstr(w.text, "the session was terminated\\x1b[31m"));
+	AWAIT(w.state == TNL_UP);
+	world_end();
+}
+
+/* One start that fails. Return: ms until it was told. */
+static uint64_t start_fails(const struct fakesvc_conf *c, const struct tnl_opts *o, enum tnl_state expect,
+			    int err, const char *const *words)
+{
+	const uint64_t t = now_ms();
+	uint64_t ms;
+
+	(void)c;
+	start(o);
+	AWAIT(w.err != 0);
+	ms = now_ms() - t;
+	assert_int_equal(w.state, expect);
+	if (w.err != err)
+		fail_msg("%s: %s", st_errname(w.err), w.text);
+	for (; *words != NULL; words++) {
+		if (strstr(w.text, *words) == NULL)
+			fail_msg("'%s' is not in: %s", *words, w.text);
+	}
+	print_message("%llu ms: %s\n", (unsigned long long)ms, w.text);
+	assert_true(ms < 5000);
+	return ms;
+}
+
+static void unknown_target(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { 0 };
+	struct tnl_opts o;
+
+	(void)state;
+	c.no_target = "i-0123";
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start_fails(&c, &o, TNL_FAILED, ST_ENOENT, (const char *[]){ "InvalidInstanceId", NULL });
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.failed);
+	assert_int_equal(f.why, TNL_OPEN_NO_SESSION);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	world_end();
+}
+
+static void target_offline_then_back(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_opts o;
+
+	(void)state;
+	c.bad_target = "i-0123";
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start_fails(&c, &o, TNL_STARTING, ST_ECLOSED, (const char *[]){ "TargetNotConnected", NULL });
+	c.bad_target = NULL;
+	fakesvc_conf_set(w.svc, &c);
+	AWAIT(w.state == TNL_UP);
+	world_end();
+}
+
+static void failover(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_status st;
+	struct tnl_opts o;
+
+	(void)state;
+	c.no_target = "i-0123";
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.n_targets = 2;
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	tnl_upstream_status(w.u, &st);
+	assert_string_equal(st.session[0].target, "i-0456");
+	assert_non_null(strstr(st.last_text, "InvalidInstanceId"));
+	world_end();
+}
+
+static void wrong_key(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_other");
+	start_fails(&c, &o, TNL_FAILED, ST_EAUTH,
+		    (const char *[]){ "@i-0123", "id_other", "authorized_keys", NULL });
+	/* what was started is ended: API and flag */
+	AWAIT(fakesvc_counts(w.svc).terminate == 1 && fakesvc_counts(w.svc).flags == 1);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	world_end();
+}
+
+static void wrong_host_key(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	run_cmd("cd %s && { printf 'i-0123 '; cut -d' ' -f1,2 id_other.pub; } >known_hosts", d.dir);
+	start_fails(&c, &o, TNL_FAILED, ST_EHOSTKEY,
+		    (const char *[]){ "has changed", "known_hosts line 1", "remove that line", NULL });
+	world_end();
+}
+
+static void nothing_on_the_port(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_opts o;
+
+	(void)state;
+	c.ssh_port = 0;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start_fails(&c, &o, TNL_STARTING, ST_ETIMEOUT,
+		    (const char *[]){ "port 22 of i-0123", "sshd", "ssh.port", NULL });
+	world_end();
+}
+
+static void port_told_by_the_service(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_opts o;
+
+	(void)state;
+	c.ssh_port = 0;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	AWAIT(fakesvc_counts(w.svc).sockets == 1);
+	for (int i = 0; i < 20; i++)
+		loop_turn(w.loop, 10);
+	fakesvc_close(w.svc, "connection to port 22 failed");
+	AWAIT(w.err != 0);
+	assert_non_null(strstr(w.text, "port 22 of i-0123: connection to port 22 failed"));
+	world_end();
+}
+
+static void no_credentials(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 10 };
+	struct tnl_opts o;
+
+	(void)state;
+	w.no_credentials = true;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.connect_budget_ms = 300;
+	start_fails(&c, &o, TNL_WAITING, ST_EAUTH, (const char *[]){ "prod: ", NULL });
+	assert_int_equal(fakesvc_counts(w.svc).start, 0);
+	/* the budget stands still; credentials appear, and the open goes through */
+	flow_open(&f, loopback(target.port));
+	for (const uint64_t t = now_ms(); now_ms() - t < 500;)
+		loop_turn(w.loop, 100);
+	assert_false(f.failed);
+	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
+		">%s/.aws/credentials",
+		d.dir, d.dir);
+	AWAIT(f.eof);
+	assert_int_equal(w.state, TNL_UP);
+	run_cmd("rm -r %s/.aws", d.dir);
+	world_end();
+}
+
+/* ---- opens ---- */
+
+static int hole_fd[3];
+
+/* A listener whose queue is full: connects neither succeed nor fail. */
+static uint16_t hole_make(void)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sa);
+
+	hole_fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(hole_fd[0], (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(hole_fd[0], 0), 0);
+	assert_int_equal(getsockname(hole_fd[0], (struct sockaddr *)&sa, &len), 0);
+	for (int i = 1; i < 3; i++) {
+		hole_fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)!connect(hole_fd[i], (struct sockaddr *)&sa, sizeof(sa));
+	}
+	return ntohs(sa.sin_port);
+}
+
+static void budget_and_negative_cache(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { 0 }, again = { 0 }, other = { .to_send = 10 }, dead[6] = { { 0 } };
+	const uint16_t hole = hole_make();
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.connect_budget_ms = 1000;
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	t = now_ms();
+	flow_open(&f, loopback(hole));
+	AWAIT(f.failed);
+	assert_int_equal(f.why, TNL_OPEN_TIMEOUT);
+	assert_true(now_ms() - t >= 990);
+	/* known: it fails at once, but not from inside tnl_open() */
+	t = now_ms();
+	flow_open(&again, loopback(hole));
+	assert_false(again.failed);
+	AWAIT(again.failed);
+	assert_int_equal(again.why, TNL_OPEN_TIMEOUT);
+	assert_true(now_ms() - t < 500);
+	/* the address is dead: four opens are pending at most */
+	for (size_t i = 0; i < ARRAY_LEN(dead); i++)
+		flow_open(&dead[i], loopback((uint16_t)(hole == 65535 ? 1 : hole + 1 + i)));
+	/* another port of it answers, which clears the address but not the dead port */
+	AWAIT(dead[4].failed && dead[5].failed);
+	assert_int_equal(dead[4].why, TNL_OPEN_LIMIT);
+	AWAIT(dead[0].failed && dead[3].failed);
+	assert_int_equal(dead[0].why, TNL_OPEN_REFUSED);
+	flow_open(&other, loopback(target.port));
+	AWAIT(other.eof);
+	again.failed = false;
+	flow_open(&again, loopback(hole));
+	AWAIT(again.failed);
+	assert_int_equal(again.why, TNL_OPEN_TIMEOUT);
+	world_end();
+	for (int i = 0; i < 3; i++)
+		close(hole_fd[i]);
+}
+
+static void pending_limit_and_held(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f[18] = { { 0 } };
+	struct tnl_opts o;
+
+	(void)state;
+	c.bad_target = "i-0123"; /* no session comes up */
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.connect_budget_ms = 700;
+	start(&o);
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		flow_open(&f[i], loopback(target.port));
+	tnl_chan_close(w.u, f[0].h); /* given up while held: no event */
+	AWAIT(f[16].failed && f[17].failed);
+	assert_int_equal(f[16].why, TNL_OPEN_LIMIT);
+	AWAIT(f[1].failed && f[15].failed);
+	assert_int_equal(f[1].why, TNL_OPEN_NO_SESSION);
+	assert_false(f[0].failed);
+	world_end();
+}
+
+static void sessions_share(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f[12] = { { 0 } };
+	struct tnl_status st;
+	struct tnl_opts o;
+	size_t opened;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_rsa");
+	o.sessions_min = 3;
+	start(&o);
+	do {
+		AWAIT(w.state == TNL_UP);
+		loop_turn(w.loop, 100);
+		tnl_upstream_status(w.u, &st);
+	} while (st.sessions < 3 || strcmp(st.session[2].state, "ready") != 0 ||
+		 strcmp(st.session[1].state, "ready") != 0);
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		flow_open(&f[i], loopback(target.port));
+	do {
+		loop_turn(w.loop, 100);
+		opened = 0;
+		for (size_t i = 0; i < ARRAY_LEN(f); i++)
+			opened += f[i].opened;
+	} while (opened < ARRAY_LEN(f));
+	tnl_upstream_status(w.u, &st);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(st.session[i].channels, 4);
+	assert_int_equal(st.channels, 12);
+	world_end();
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		assert_true(f[i].gone);
+}
+
+static void free_while_starting(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { 0 };
+	struct tnl_opts o;
+
+	(void)state;
+	for (int turns = 0; turns < 25; turns += 3) {
+		world_begin(&c);
+		o = opts("id_ed25519");
+		start(&o);
+		flow_open(&f, loopback(target.port));
+		for (int i = 0; i < turns; i++)
+			loop_turn(w.loop, 20);
+		tnl_upstream_free(w.u);
+		w.u = NULL;
+		for (int i = 0; i < 3; i++)
+			loop_turn(w.loop, 0);
+		world_end();
+	}
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	sshd_dir(&d);
+	target_start(&target);
+	sshd_start(&d, "ed25519", NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	target_stop(&target);
+	sshd_stop(&d);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(up_data_stop),
+		cmocka_unit_test(stop_with_flows),
+		cmocka_unit_test(foreign_service_is_paced),
+		cmocka_unit_test(cut_and_resume),
+		cmocka_unit_test(over_and_anew),
+		cmocka_unit_test(unknown_target),
+		cmocka_unit_test(target_offline_then_back),
+		cmocka_unit_test(failover),
+		cmocka_unit_test(wrong_key),
+		cmocka_unit_test(wrong_host_key),
+		cmocka_unit_test(nothing_on_the_port),
+		cmocka_unit_test(port_told_by_the_service),
+		cmocka_unit_test(no_credentials),
+		cmocka_unit_test(budget_and_negative_cache),
+		cmocka_unit_test(pending_limit_and_held),
+		cmocka_unit_test(sessions_share),
+		cmocka_unit_test(free_while_starting),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

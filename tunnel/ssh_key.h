@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+/* ssh_key.h - what the log-in needs of a struct tnl_key, and printed names of public keys */
+#ifndef TUNNEL_SSH_KEY_H
+#define TUNNEL_SSH_KEY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tunnel/tunnel.h"
+
+const char *ssh_key_path(const struct tnl_key *k);
+/** ssh_key_blob() - the public key as on the wire; NULL if it is not known (an encrypted PEM file without a .pub beside it) */
+const uint8_t *ssh_key_blob(const struct tnl_key *k, size_t *len);
+/** ssh_key_private() - the file's text, secret; NULL if only the agent can sign */
+const char *ssh_key_private(const struct tnl_key *k, size_t *len);
+const char *ssh_key_passphrase(const struct tnl_key *k); /* secret; NULL: none needed */
+
+#define SSH_KEY_PRINT 128U
+/** ssh_key_print() - "ssh-ed25519 SHA256:…" of a public key blob, as ssh-keygen -l writes it; returns @out */
+const char *ssh_key_print(char out[SSH_KEY_PRINT], const uint8_t *blob, size_t len);
+/** ssh_key_fingerprint() - "SHA256:…" alone; @out of SSH_KEY_PRINT bytes */
+const char *ssh_key_fingerprint(char out[SSH_KEY_PRINT], const uint8_t *blob, size_t len);
+
+#endif
