@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+/*
+ * config_check.c - what concerns several values, and the order of rules
+ *
+ * Order of rules: the most specific prefix wins here, the first in the file in session-proxy. A rule that stands behind a broader
+ * one with another action is where the two differ: an error that shows both lines, until match_order says which is meant.
+ * With "first" every rule that an earlier one covers is taken out, since it can never be reached; what is left gives
+ * the same answers in both orders, so that the routes are always handed on most specific first.
+ * Source: design, section 5 and decision 13
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_internal.h"
+
+/* Of the whole address space: what a route may hold only as a single address. */
+static const struct {
+	struct net_prefix prefix;
+	const char *what;
+} local_only[] = {
+	{ { { 4, { 0 } }, 8 }, "this host" },
+	{ { { 4, { 127 } }, 8 }, "loopback" },
+	{ { { 4, { 169, 254 } }, 16 }, "link-local" },
+	{ { { 4, { 224 } }, 4 }, "multicast" },
+	{ { { 6, { 0 } }, 127 }, "loopback" },
+	{ { { 6, { 0xfe, 0x80 } }, 10 }, "link-local" },
+	{ { { 6, { 0xff } }, 8 }, "multicast" },
+	{ { { 6, { [10] = 0xff, [11] = 0xff } }, 96 }, "IPv4-mapped (write it as IPv4)" },
+};
+
+const char *cfg_action_name(const struct config *c, enum cfg_action action, uint32_t upstream)
+{
+	switch (action) {
+	case CFG_TO_UPSTREAM: return c->upstreams[upstream].name;
+	case CFG_TO_DIRECT: return "direct";
+	case CFG_TO_REJECT: return "reject";
+	case CFG_TO_DROP: return "drop";
+	}
+	return "?";
+}
+
+static void check_prefix(struct cfg_loader *ld, const struct cfg_route *r)
+{
+	char text[NET_PREFIX_STR];
+
+	net_prefix_str(text, &r->prefix);
+	if (r->prefix.len == 0) {
+		cfg_error(ld, &r->place,
+			  "%s is the whole machine's traffic: system mode is not yet supported",
+			  text);
+		return;
+	}
+	if (r->prefix.len == net_addr_bits(&r->prefix.addr))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(local_only); i++)
+		if (net_prefix_covers(&local_only[i].prefix, &r->prefix)) {
+			cfg_error(ld, &r->place,
+				  "%s is %s: never routed, but for a single address as /%u", text,
+				  local_only[i].what, net_addr_bits(&r->prefix.addr));
+			return;
+		}
+}
+
+static bool same_action(const struct cfg_route *a, const struct cfg_route *b)
+{
+	return a->action == b->action &&
+	       (a->action != CFG_TO_UPSTREAM || a->upstream == b->upstream);
+}
+
+static bool same_prefix(const struct net_prefix *a, const struct net_prefix *b)
+{
+	return a->len == b->len && net_addr_eq(&a->addr, &b->addr);
+}
+
+static void tell_conflict(struct cfg_loader *ld, const struct cfg_route *broad,
+			  const struct cfg_route *narrow)
+{
+	const struct config *c = &ld->owned->c;
+	char b[NET_PREFIX_STR], n[NET_PREFIX_STR];
+
+	net_prefix_str(b, &broad->prefix);
+	net_prefix_str(n, &narrow->prefix);
+	if (same_prefix(&broad->prefix, &narrow->prefix))
+		cfg_error(ld, &narrow->place, "%s -> %s: %s has the same prefix with -> %s", n,
+			  cfg_action_name(c, narrow->action, narrow->upstream),
+			  cfg_where(&broad->place).s,
+			  cfg_action_name(c, broad->action, broad->upstream));
+	else
+		cfg_error(ld, &narrow->place,
+			  "%s -> %s stands behind the broader %s -> %s of %s: the first match "
+			  "or "
+			  "the most specific? Say it with match_order: specific or match_order: "
+			  "first",
+			  n, cfg_action_name(c, narrow->action, narrow->upstream), b,
+			  cfg_action_name(c, broad->action, broad->upstream),
+			  cfg_where(&broad->place).s);
+}
+
+static void check_order(struct cfg_loader *ld)
+{
+	const struct config *c = &ld->owned->c;
+
+	if (c->match_order == CFG_ORDER_FIRST)
+		return;
+	for (size_t j = 1; j < c->n_routes && !cfg_report_is_full(ld->report); j++)
+		for (size_t i = 0; i < j; i++) {
+			const struct cfg_route *broad = &c->routes[i], *narrow = &c->routes[j];
+			bool equal = same_prefix(&broad->prefix, &narrow->prefix);
+
+			if (!net_prefix_covers(&broad->prefix, &narrow->prefix) ||
+			    same_action(broad, narrow))
+				continue;
+			if (equal || c->match_order == CFG_ORDER_UNSET) {
+				tell_conflict(ld, broad, narrow);
+				break;
+			}
+		}
+}
+
+/* Takes out what an earlier rule covers (first) or repeats (else). */
+static void drop_covered(struct cfg_loader *ld)
+{
+	struct config *c = &ld->owned->c;
+	size_t kept = 0;
+
+	for (size_t j = 0; j < c->n_routes; j++) {
+		const struct cfg_route *r = &c->routes[j], *by = NULL;
+		char text[NET_PREFIX_STR];
+
+		for (size_t i = 0; i < kept && !by; i++)
+			if (c->match_order == CFG_ORDER_FIRST
+				    ? net_prefix_covers(&c->routes[i].prefix, &r->prefix)
+				    : same_prefix(&c->routes[i].prefix, &r->prefix))
+				by = &c->routes[i];
+		if (by)
+			cfg_note(ld, &r->place, "%s is never reached: %s comes first",
+				 net_prefix_str(text, &r->prefix), cfg_where(&by->place).s);
+		else
+			c->routes[kept++] = *r;
+	}
+	c->n_routes = kept;
+}
+
+static int by_specificity(const void *pa, const void *pb)
+{
+	const struct cfg_route *a = pa, *b = pb;
+
+	if (a->prefix.len != b->prefix.len)
+		return a->prefix.len > b->prefix.len ? -1 : 1;
+	return net_addr_cmp(&a->prefix.addr, &b->prefix.addr);
+}
+
+static bool was_set(const struct cfg_loader *ld, const char *upstream, const char *key)
+{
+	char path[CFG_PATH_MAX];
+
+	snprintf(path, sizeof(path), "upstreams.%s.%s", upstream, key);
+	for (const struct cfg_source *s = ld->owned->sources; s; s = s->next)
+		if (!strcmp(s->path, path))
+			return strcmp(s->place.file, "default");
+	return false;
+}
+
+static void check_keys(struct cfg_loader *ld, const struct cfg_upstream *u)
+{
+	const struct cfg_aws *aws = &u->aws;
+
+	if (aws->access_key && !aws->secret_key)
+		cfg_error(ld, &u->place, "upstreams.%s.aws: access_key needs secret_key", u->name);
+	if (!aws->access_key && (aws->secret_key || aws->session_token))
+		cfg_error(ld, &u->place, "upstreams.%s.aws: %s needs access_key", u->name,
+			  aws->secret_key ? "secret_key" : "session_token");
+	if (aws->access_key && !aws->region)
+		cfg_error(ld, &u->place, "upstreams.%s.aws: access_key needs region", u->name);
+	if (aws->access_key && aws->profile)
+		cfg_error(ld, &u->place, "upstreams.%s.aws: either profile or access_key", u->name);
+}
+
+static void check_upstream(struct cfg_loader *ld, struct cfg_upstream *u)
+{
+	if (!u->n_targets && !ld->report->n_errors)
+		cfg_error(ld, &u->place, "upstreams.%s lacks \"instances\"", u->name);
+	check_keys(ld, u);
+	if (u->sessions_min <= u->sessions_max)
+		return;
+	if (!was_set(ld, u->name, "sessions.max"))
+		u->sessions_max = u->sessions_min;
+	else if (!was_set(ld, u->name, "sessions.min"))
+		u->sessions_min = u->sessions_max;
+	else
+		cfg_error(ld, &u->place, "upstreams.%s.sessions: min %u is more than max %u",
+			  u->name, u->sessions_min, u->sessions_max);
+}
+
+static void check_file(struct cfg_loader *ld)
+{
+	const struct cfg_file *f = &ld->file;
+	struct cfg_place at = { .file = f->path };
+	mode_t mode = f->st.st_mode;
+
+	if (!f->path)
+		return;
+	if (ld->owned->c.run_as && !f->is_roots)
+		cfg_note(ld, &at, "run_as counts only in a file and folder of root's");
+	/* root's file may be readable by a group: the system user of the daemon needs it */
+	if (ld->secret.file && (mode & (f->st.st_uid == 0 ? S_IROTH : S_IRGRP | S_IROTH)))
+		cfg_error(
+			ld, &ld->secret,
+			"the file holds a secret and others can read it (mode %04o): chmod 600 it",
+			(unsigned)mode & 07777);
+}
+
+void cfg_check(struct cfg_loader *ld)
+{
+	struct config *c = &ld->owned->c;
+	struct cfg_place at = { .file = ld->file.path };
+
+	check_file(ld);
+	if (!c->n_upstreams && !ld->report->n_errors)
+		cfg_error(ld, ld->file.path ? &at : NULL, "there is no upstream");
+	for (size_t i = 0; i < c->n_upstreams; i++)
+		check_upstream(ld, &c->upstreams[i]);
+	for (size_t i = 0; i < c->n_routes && !cfg_report_is_full(ld->report); i++)
+		check_prefix(ld, &c->routes[i]);
+	check_order(ld);
+	if (!c->n_routes && !ld->report->n_errors)
+		cfg_note(ld, ld->file.path ? &at : NULL,
+			 "there are no routes: nothing is tunnelled");
+	if (ld->report->n_errors)
+		return;
+	drop_covered(ld);
+	if (c->n_routes)
+		qsort(c->routes, c->n_routes, sizeof(*c->routes), by_specificity);
+}

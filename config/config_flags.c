@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT
+/*
+ * config_flags.c - flags laid over the file's tree, so that one parser judges both
+ *
+ * Theory of operation: a flag is the path of a key, whole ("upstreams.prod.aws.region"), or within the only upstream
+ * ("aws.region"), or one of the short names below. Its value replaces what the file says; several values of a list
+ * replace it together. Secrets have no flag: every process of the machine can read an argv.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "config/config_internal.h"
+
+#define ONE_UPSTREAM "upstreams.*."
+#define DEFAULT_NAME "default"
+
+static const struct {
+	const char *name, *path; /* @path NULL: see cfg_flags_merge() */
+	bool later;
+	const char *value, *help;
+} shorts[] = {
+	{ "target", ONE_UPSTREAM "instances", false, "ID", "a target; several are tried in order" },
+	{ "profile", ONE_UPSTREAM "aws.profile", false, "NAME", NULL },
+	{ "region", ONE_UPSTREAM "aws.region", false, "NAME", NULL },
+	{ "user", ONE_UPSTREAM "ssh.user", false, "NAME", NULL },
+	{ "route", NULL, false, "CIDR", "route this prefix into the upstream; may be repeated" },
+	{ "reason", ONE_UPSTREAM "reason", false, "TEXT", NULL },
+	{ "endpoint-url", ONE_UPSTREAM "aws.endpoint_url", false, "URL", NULL },
+	{ "ca-bundle", ONE_UPSTREAM "aws.ca_bundle", false, "FILE", NULL },
+	{ "domain", NULL, true, "GLOB", "names" },
+	{ "system", NULL, true, "", "route the whole machine" },
+};
+
+/* The row of "--name", its path in @path: upstream names are "*" there and in @upstream (NULL: the only one). */
+static const struct cfg_key *row_of(const char *name, char path[CFG_PATH_MAX],
+				    char upstream[CFG_NAME_MAX + 1])
+{
+	const struct cfg_key *key;
+	const char *rest, *dot;
+
+	upstream[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
+		if (shorts[i].path && !strcmp(shorts[i].name, name)) {
+			text_copy(path, CFG_PATH_MAX, shorts[i].path);
+			return cfg_key_find(path);
+		}
+	if (strlen(name) + sizeof(ONE_UPSTREAM) > CFG_PATH_MAX || strchr(name, '*'))
+		return NULL;
+	if (!strncmp(name, "upstreams.", 10) && (dot = strchr(name + 10, '.'))) {
+		rest = name + 10;
+		if ((size_t)(dot - rest) > CFG_NAME_MAX)
+			return NULL;
+		memcpy(upstream, rest, (size_t)(dot - rest));
+		upstream[dot - rest] = '\0';
+		if (!cfg_name_is_valid(upstream))
+			return NULL;
+		snprintf(path, CFG_PATH_MAX, ONE_UPSTREAM "%s", dot + 1);
+		return cfg_key_find(path);
+	}
+	text_copy(path, CFG_PATH_MAX, name);
+	if (strncmp(name, "routes.", 7) && (key = cfg_key_find(path)))
+		return key;
+	snprintf(path, CFG_PATH_MAX, ONE_UPSTREAM "%s", name);
+	return cfg_key_find(path);
+}
+
+bool cfg_flag_known(const char *name, bool *takes_list, bool *later)
+{
+	char path[CFG_PATH_MAX], upstream[CFG_NAME_MAX + 1];
+	const struct cfg_key *key = row_of(name, path, upstream);
+
+	*takes_list = *later = false;
+	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
+		if (!shorts[i].path && !strcmp(shorts[i].name, name)) {
+			*later = shorts[i].later;
+			*takes_list = shorts[i].value[0] != '\0';
+			return true;
+		}
+	if (!key || key->kind == CFG_K_SECRET)
+		return false;
+	*later = key->serve == CFG_LATER;
+	*takes_list = key->kind == CFG_K_TARGETS;
+	return true;
+}
+
+bool cfg_flags_have(const struct cfg_opts *opts, const char *name)
+{
+	for (size_t i = 0; i < opts->n_flags; i++)
+		if (!strcmp(opts->flags[i].name, name))
+			return true;
+	return false;
+}
+
+/* The map at @key of @map, made if it is not there. Return: NULL if something else stands there (the walk says so) */
+static struct cfg_node *map_in(struct cfg_loader *ld, struct cfg_node *map, const char *key,
+			       const struct cfg_place *at)
+{
+	struct cfg_entry *e = cfg_node_find(map, key);
+	struct cfg_node *node;
+
+	if (e && e->node->kind != CFG_MAP && !cfg_node_is_nothing(e->node))
+		return NULL;
+	if (!(node = cfg_node_new(ld, CFG_MAP, at)))
+		return NULL;
+	if (e) {
+		/* a copy: by an alias the map may hang elsewhere too */
+		for (const struct cfg_entry *old = e->node->first; old; old = old->next)
+			cfg_node_add(ld, node, old->key, &old->key_place, old->node);
+		e->node = node;
+		return node;
+	}
+	return cfg_node_add(ld, map, cfg_strndup(&ld->temp, key, strlen(key)), at, node) ? node
+											 : NULL;
+}
+
+/* The name of the only upstream; NULL if that is not one (reported). */
+static const char *only_upstream(struct cfg_loader *ld, const struct cfg_place *at)
+{
+	const struct cfg_entry *e = cfg_node_find(ld->root, "upstreams");
+	size_t n = e && e->node->kind == CFG_MAP ? e->node->n : 0;
+
+	if (n == 1)
+		return e->node->first->key;
+	if (n == 0 && cfg_flags_have(ld->opts, "target"))
+		return DEFAULT_NAME;
+	if (n == 0)
+		cfg_error(ld, at, "there is no upstream that this could be for: give --target too");
+	else
+		cfg_error(
+			ld, at,
+			"there are %zu upstreams: say for which one, as --upstreams.NAME.key=VALUE",
+			n);
+	return NULL;
+}
+
+static void set_leaf(struct cfg_loader *ld, struct cfg_node *map, const char *name,
+		     const struct cfg_flag *flag, bool is_list, const struct cfg_place *at)
+{
+	struct cfg_node *value = cfg_scalar_new(ld, flag->value, strlen(flag->value), at);
+	struct cfg_entry *e = cfg_node_find(map, name);
+	struct cfg_node *list;
+
+	if (!value)
+		return;
+	if (is_list) {
+		list = e && e->node->is_flag ? e->node : cfg_node_new(ld, CFG_LIST, at);
+		if (!list || !cfg_node_add(ld, list, NULL, NULL, value))
+			return;
+		list->is_flag = true;
+		value = list;
+	}
+	if (e) {
+		e->node = value;
+		e->key_place = *at;
+	} else {
+		cfg_node_add(ld, map, cfg_strndup(&ld->temp, name, strlen(name)), at, value);
+	}
+}
+
+static void set_path(struct cfg_loader *ld, const char *path, const char *upstream,
+		     const struct cfg_flag *flag, bool is_list, const struct cfg_place *at)
+{
+	struct cfg_node *map = ld->root;
+	char part[CFG_PATH_MAX];
+	const char *dot;
+
+	for (; map && (dot = strchr(path, '.')); path = dot + 1) {
+		snprintf(part, sizeof(part), "%.*s", (int)(dot - path), path);
+		map = map_in(ld, map, strcmp(part, "*") ? part : upstream, at);
+	}
+	if (map)
+		set_leaf(ld, map, path, flag, is_list, at);
+}
+
+static void add_route(struct cfg_loader *ld, const struct cfg_flag *flag,
+		      const struct cfg_place *at)
+{
+	const char *upstream = only_upstream(ld, at);
+	struct cfg_entry *e = cfg_node_find(ld->root, "routes");
+	struct cfg_node *route = cfg_node_new(ld, CFG_MAP, at), *list = e ? e->node : NULL;
+
+	if (!upstream || !route)
+		return;
+	if (!e || cfg_node_is_nothing(e->node)) {
+		if (!(list = cfg_node_new(ld, CFG_LIST, at)))
+			return;
+		if (e)
+			e->node = list;
+		else
+			cfg_node_add(ld, ld->root, "routes", at, list);
+	}
+	if (list->kind == CFG_LIST &&
+	    cfg_node_add(ld, route, "match", at,
+			 cfg_scalar_new(ld, flag->value, strlen(flag->value), at)) &&
+	    cfg_node_add(ld, route, "upstream", at,
+			 cfg_scalar_new(ld, upstream, strlen(upstream), at)))
+		cfg_node_add(ld, list, NULL, NULL, route);
+}
+
+static void merge_one(struct cfg_loader *ld, const struct cfg_flag *flag)
+{
+	char path[CFG_PATH_MAX], named[CFG_NAME_MAX + 1];
+	bool is_list, later;
+	const char *upstream = named;
+	struct cfg_place at = { .file = NULL };
+	const struct cfg_key *key;
+	char *where = cfg_alloc(&ld->owned->arena, strlen(flag->name) + sizeof("flag --"));
+
+	if (!where)
+		return;
+	sprintf(where, "flag --%s", flag->name);
+	at.file = where;
+	if (!cfg_flag_known(flag->name, &is_list, &later)) {
+		cfg_error(ld, &at, "there is no such flag");
+		return;
+	}
+	if (later) {
+		cfg_error(ld, &at, "not yet supported");
+		return;
+	}
+	if (!flag->value || !*flag->value) {
+		cfg_error(ld, &at, "needs a value");
+		return;
+	}
+	if (!strcmp(flag->name, "route")) {
+		add_route(ld, flag, &at);
+		return;
+	}
+	key = row_of(flag->name, path, named);
+	if (!key || (strstr(path, "*") && !*named && !(upstream = only_upstream(ld, &at))))
+		return;
+	set_path(ld, path, upstream, flag, is_list, &at);
+}
+
+void cfg_flags_merge(struct cfg_loader *ld)
+{
+	/* targets first: they make the upstream that the others are for */
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < ld->opts->n_flags; i++)
+			if (!strcmp(ld->opts->flags[i].name, "target") == (pass == 0))
+				merge_one(ld, &ld->opts->flags[i]);
+}
+
+static const char *value_name(const struct cfg_key *key)
+{
+	static const char *const names[] = {
+		[CFG_K_TEXT] = "TEXT",	 [CFG_K_SECRET] = "",	      [CFG_K_PATH] = "FILE",
+		[CFG_K_U16] = "N",	 [CFG_K_U32] = "N",	      [CFG_K_MS] = "TIME",
+		[CFG_K_BYTES] = "SIZE",	 [CFG_K_BOOL] = "true|false", [CFG_K_CHOICE] = "WORD",
+		[CFG_K_TARGETS] = "ID",	 [CFG_K_HOST_KEY] = "WORD",   [CFG_K_PACE] = "N|off",
+		[CFG_K_PREFIX] = "CIDR", [CFG_K_ACTION] = "NAME",     [CFG_K_NOTHING] = "WORD",
+	};
+
+	return names[key->kind];
+}
+
+void cfg_flags_help(FILE *to)
+{
+	char line[200];
+
+	for (size_t i = 0; i < ARRAY_LEN(shorts); i++) {
+		const struct cfg_key *key = shorts[i].path ? cfg_key_find(shorts[i].path) : NULL;
+
+		if (shorts[i].later)
+			continue;
+		snprintf(line, sizeof(line), "--%s %s", shorts[i].name, shorts[i].value);
+		fprintf(to, "  %-34s %s\n", line, shorts[i].help ? shorts[i].help : key->help);
+	}
+	fputs("\nkeys of the file; with one upstream \"upstreams.NAME.\" may be left out:\n", to);
+	for (size_t i = 0; i < cfg_keys_n; i++) {
+		const struct cfg_key *key = &cfg_keys[i];
+		const char *star = strchr(key->path, '*');
+
+		if (key->serve == CFG_LATER || key->kind == CFG_K_SECRET ||
+		    !strncmp(key->path, "routes.", 7))
+			continue;
+		if (star)
+			snprintf(line, sizeof(line), "--%.*sNAME%s=%s", (int)(star - key->path),
+				 key->path, star + 1, value_name(key));
+		else
+			snprintf(line, sizeof(line), "--%s=%s", key->path, value_name(key));
+		fprintf(to, "  %-46s %s%s%s%s\n", line, key->help, key->def ? " (" : "",
+			key->def ? key->def : "", key->def ? ")" : "");
+	}
+}

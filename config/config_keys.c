@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT
+/*
+ * config_keys.c - the one table of keys, read by parser, flags, help and show
+ *
+ * A row's path is the key's place in the file with "*" for a name or a place in a list; the part before its last dot is its
+ * section. What the design knows and a later version serves is in the table too, so that it is told from a typing error.
+ * Source: design, sections 4, 5, 8
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "config/config_internal.h"
+
+#define IN_C(field) offsetof(struct config, field)
+#define IN_U(field) offsetof(struct cfg_upstream, field)
+#define IN_R(field) offsetof(struct cfg_route, field)
+
+static const char *const order_choices[] = { "", "specific", "first",
+					     NULL }; /* enum cfg_match_order */
+static const char *const dns_choices[] = { "fake-ip", "tunnel", "off",
+					   NULL }; /* enum cfg_dns_mode */
+static const char *const split_only[] = { "split", NULL };
+static const char *const off_only[] = { "off", NULL };
+static const char *const ssh_document[] = { "AWS-StartSSHSession", NULL };
+
+static bool is_made_of(const char *text, const char *more)
+{
+	for (; *text; text++) {
+		bool is_alnum = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+				(*text >= '0' && *text <= '9');
+
+		if (!is_alnum && !strchr(more, *text))
+			return false;
+	}
+	return true;
+}
+
+bool cfg_name_is_valid(const char *name)
+{
+	return *name && strlen(name) <= CFG_NAME_MAX && is_made_of(name, "_-");
+}
+
+static bool is_region(const char *text)
+{
+	size_t len = strlen(text);
+
+	return is_made_of(text, "-") && text[0] != '-' && text[len - 1] != '-';
+}
+
+static bool is_url(const char *text)
+{
+	size_t scheme = !strncmp(text, "https://", 8) ? 8 : !strncmp(text, "http://", 7) ? 7 : 0;
+
+	return scheme && text[scheme] && is_made_of(text + scheme, ".-_:/[]%~");
+}
+
+static bool is_host_port(const char *text)
+{
+	return is_made_of(text, ".-_:[]");
+}
+
+/* What goes into an HTTP header. */
+static bool is_key_text(const char *text)
+{
+	for (; *text; text++)
+		if (*text < 0x21 || *text > 0x7e)
+			return false;
+	return true;
+}
+
+static bool is_printable(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return false;
+	return true;
+}
+
+static bool is_user(const char *text)
+{
+	return text[0] != '-' && is_made_of(text, "._-$@+\\");
+}
+
+/* IFNAMSIZ is 16; the kernel's dev_valid_name() */
+static bool is_device(const char *text)
+{
+	return strcmp(text, ".") && strcmp(text, "..") && is_made_of(text, "._-");
+}
+
+#define NAMES_NOTE "accepted; names are served by a later version, rules of addresses work now"
+
+const struct cfg_key cfg_keys[] = {
+	{ .path = "listen", .serve = CFG_LATER, .help = "SOCKS5 listener beside the device" },
+	{ .path = "auth.user", .serve = CFG_LATER, .help = "user of the SOCKS5 listener" },
+	{ .path = "auth.pass", .serve = CFG_LATER, .kind = CFG_K_SECRET, .help = "its password" },
+	{ .path = "upstreams.*.instances",
+	  .kind = CFG_K_TARGETS,
+	  .offset = IN_U(targets),
+	  .help = "targets in failover order: i-…, mi-…, a gateway's host id" },
+	{ .path = "upstreams.*.aws.profile",
+	  .offset = IN_U(aws.profile),
+	  .min = 1,
+	  .max = 256,
+	  .is_valid = is_printable,
+	  .help = "profile of ~/.aws" },
+	{ .path = "upstreams.*.aws.region",
+	  .offset = IN_U(aws.region),
+	  .min = 1,
+	  .max = 63,
+	  .is_valid = is_region,
+	  .help = "region of the targets" },
+	{ .path = "upstreams.*.aws.access_key",
+	  .offset = IN_U(aws.access_key),
+	  .min = 16,
+	  .max = 128,
+	  .is_valid = is_key_text,
+	  .help = "access key id; needs secret_key and region" },
+	{ .path = "upstreams.*.aws.secret_key",
+	  .kind = CFG_K_SECRET,
+	  .offset = IN_U(aws.secret_key),
+	  .min = 1,
+	  .max = 256,
+	  .is_valid = is_key_text,
+	  .help = "secret access key" },
+	{ .path = "upstreams.*.aws.session_token",
+	  .kind = CFG_K_SECRET,
+	  .offset = IN_U(aws.session_token),
+	  .min = 1,
+	  .max = 16384,
+	  .is_valid = is_key_text,
+	  .help = "token of temporary keys" },
+	{ .path = "upstreams.*.aws.endpoint_url",
+	  .offset = IN_U(aws.endpoint_url),
+	  .min = 1,
+	  .max = 1024,
+	  .is_valid = is_url,
+	  .help = "URL of the ssm API" },
+	{ .path = "upstreams.*.aws.data_endpoint",
+	  .offset = IN_U(aws.data_endpoint),
+	  .min = 1,
+	  .max = 300,
+	  .is_valid = is_host_port,
+	  .help = "host[:port] of the WebSocket" },
+	{ .path = "upstreams.*.aws.ca_bundle",
+	  .kind = CFG_K_PATH,
+	  .offset = IN_U(aws.ca_bundle),
+	  .help = "PEM file of the CAs for both" },
+	{ .path = "upstreams.*.ssh.user",
+	  .offset = IN_U(ssh.user),
+	  .min = 1,
+	  .max = 64,
+	  .is_valid = is_user,
+	  .def = "ec2-user",
+	  .help = "user at the target" },
+	{ .path = "upstreams.*.ssh.key",
+	  .kind = CFG_K_PATH,
+	  .offset = IN_U(ssh.key),
+	  .help = "private key file; absent: ssh-agent" },
+	{ .path = "upstreams.*.ssh.port",
+	  .kind = CFG_K_U16,
+	  .offset = IN_U(ssh.port),
+	  .min = 1,
+	  .max = 65535,
+	  .def = "22",
+	  .help = "port of its sshd" },
+	{ .path = "upstreams.*.ssh.host_key",
+	  .kind = CFG_K_HOST_KEY,
+	  .def = "accept-new",
+	  .help = "accept-new, strict or SHA256:…" },
+	{ .path = "upstreams.*.sessions.min",
+	  .kind = CFG_K_U32,
+	  .offset = IN_U(sessions_min),
+	  .min = 1,
+	  .max = 12,
+	  .def = "1",
+	  .help = "sessions kept ready" },
+	{ .path = "upstreams.*.sessions.max",
+	  .kind = CFG_K_U32,
+	  .offset = IN_U(sessions_max),
+	  .min = 1,
+	  .max = 12,
+	  .def = "8",
+	  .help = "most sessions at a time" },
+	{ .path = "upstreams.*.sessions.pace",
+	  .kind = CFG_K_PACE,
+	  .help = "messages a second toward the service, or off" },
+	{ .path = "upstreams.*.sessions.idle",
+	  .kind = CFG_K_NOTHING,
+	  .choices = off_only,
+	  .help = "off: sessions stay" },
+	{ .path = "upstreams.*.resolver",
+	  .serve = CFG_NOTED,
+	  .kind = CFG_K_NOTHING,
+	  .help = "DNS server as seen from the far side",
+	  .note = NAMES_NOTE },
+	{ .path = "upstreams.*.document",
+	  .offset = IN_U(document),
+	  .min = 3,
+	  .max = 128,
+	  .choices = ssh_document,
+	  .def = "AWS-StartSSHSession",
+	  .help = "session document" },
+	{ .path = "upstreams.*.reason",
+	  .offset = IN_U(reason),
+	  .min = 1,
+	  .max = 256,
+	  .is_valid = is_printable,
+	  .help = "why, for the account's audit trail" },
+	{ .path = "routes.*.match",
+	  .kind = CFG_K_PREFIX,
+	  .offset = IN_R(prefix),
+	  .help = "prefix or address" },
+	{ .path = "routes.*.upstream",
+	  .kind = CFG_K_ACTION,
+	  .help = "an upstream's name, direct, reject or drop" },
+	{ .path = "routes.*.override",
+	  .kind = CFG_K_BOOL,
+	  .offset = IN_R(override),
+	  .def = "false",
+	  .help = "win over an equal prefix of the main table" },
+	{ .path = "default",
+	  .kind = CFG_K_ACTION,
+	  .def = "direct",
+	  .help = "for flows that reach us without a rule" },
+	{ .path = "match_order",
+	  .kind = CFG_K_CHOICE,
+	  .offset = IN_C(match_order),
+	  .choices = order_choices,
+	  .help = "specific or first, where the two differ" },
+	{ .path = "forward", .serve = CFG_LATER, .help = "serve other machines too" },
+	{ .path = "tun.name",
+	  .offset = IN_C(tun_name),
+	  .min = 1,
+	  .max = 15,
+	  .is_valid = is_device,
+	  .def = "ssm0",
+	  .help = "name of the device" },
+	{ .path = "tun.mode", .kind = CFG_K_NOTHING, .choices = split_only, .help = "split" },
+	{ .path = "dns.mode",
+	  .serve = CFG_NOTED,
+	  .kind = CFG_K_CHOICE,
+	  .offset = IN_C(dns_mode),
+	  .choices = dns_choices,
+	  .def = "fake-ip",
+	  .help = "fake-ip, tunnel or off",
+	  .note = NAMES_NOTE },
+	{ .path = "dns.manager", .serve = CFG_LATER, .help = "who manages the system's resolver" },
+	{ .path = "dns.suffixes", .serve = CFG_LATER, .help = "suffixes asked at our resolver" },
+	{ .path = "run_as",
+	  .offset = IN_C(run_as),
+	  .min = 1,
+	  .max = 64,
+	  .is_valid = is_user,
+	  .help = "user of the daemon; only in a file of root's" },
+	{ .path = "limits.flows",
+	  .kind = CFG_K_U32,
+	  .offset = IN_C(limits.flows),
+	  .min = 1,
+	  .max = 65536,
+	  .def = "4096",
+	  .help = "flows at a time" },
+	{ .path = "limits.connect_budget",
+	  .kind = CFG_K_MS,
+	  .offset = IN_C(limits.connect_budget_ms),
+	  .min = 100,
+	  .max = 127000,
+	  .def = "10s",
+	  .help = "how long a connection may take to open" },
+	{ .path = "limits.pending_opens",
+	  .kind = CFG_K_U32,
+	  .offset = IN_C(limits.pending_opens),
+	  .min = 1,
+	  .max = 4096,
+	  .def = "256",
+	  .help = "openings under way per upstream" },
+	{ .path = "limits.memory",
+	  .kind = CFG_K_BYTES,
+	  .offset = IN_C(limits.memory_bytes),
+	  .min = 1024 * 1024,
+	  .max = UINT64_C(64) << 30,
+	  .def = "96MiB",
+	  .help = "payload bytes of the process" },
+	{ .path = "sleep_detection_threshold",
+	  .serve = CFG_NOTED,
+	  .kind = CFG_K_NOTHING,
+	  .help = "of session-proxy",
+	  .note = "accepted and not needed: sleep is noticed anyway" },
+};
+const size_t cfg_keys_n = ARRAY_LEN(cfg_keys);
+_Static_assert(ARRAY_LEN(cfg_keys) <= CFG_KEYS_MAX, "a set of keys must fit 64 bits");
+
+const struct cfg_key *cfg_key_find(const char *path)
+{
+	for (size_t i = 0; i < cfg_keys_n; i++)
+		if (!strcmp(cfg_keys[i].path, path))
+			return &cfg_keys[i];
+	return NULL;
+}
+
+/* The rest of @path below @section, or NULL. */
+static const char *below(const char *path, const char *section)
+{
+	size_t len = strlen(section);
+
+	if (!len)
+		return path;
+	return !strncmp(path, section, len) && path[len] == '.' ? path + len + 1 : NULL;
+}
+
+bool cfg_key_is_section(const char *path)
+{
+	for (size_t i = 0; i < cfg_keys_n; i++)
+		if (below(cfg_keys[i].path, path))
+			return true;
+	return false;
+}
+
+const char *cfg_key_near(char out[CFG_PATH_MAX], const char *section, const char *word)
+{
+	char names[CFG_KEYS_MAX][32];
+	const char *list[CFG_KEYS_MAX], *near;
+	size_t n = 0;
+
+	for (size_t i = 0; i < cfg_keys_n; i++) {
+		const char *rest = below(cfg_keys[i].path, section);
+
+		if (!rest || *rest == '*')
+			continue;
+		snprintf(names[n], sizeof(names[n]), "%.*s", (int)strcspn(rest, "."), rest);
+		list[n] = names[n];
+		n++;
+	}
+	if (!(near = text_near(word, list, n)))
+		return NULL;
+	snprintf(out, CFG_PATH_MAX, "%s", near);
+	return out;
+}
