@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT
+/*
+ * daemon.c - `up` from the command line to the loop and back
+ *
+ * Theory of operation: the order is the contract (decision 14). As root: who called, claim the instance, detach, fork the keeper,
+ * fork the runner; only then become the caller with CAP_NET_ADMIN alone, and only then read the user's files and
+ * initialise libraries. From here on every way out leads through undo(): our rules, then the keeper's goodbye.
+ */
+#include "daemon/daemon_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "keeper/keeper.h"
+
+#define START_TIMEOUT_MS 120000U /* without a terminal; design, section 4 */
+
+/* ---- the end */
+
+void daemon_stop(struct daemon *d, int status, const char *why)
+{
+	if (d->phase == DAEMON_STOPPING) {
+		loop_stop(d->loop); /* a second request: do not wait for goodbyes */
+		return;
+	}
+	d->phase = DAEMON_STOPPING;
+	d->status = status;
+	if (why && status)
+		log_error("%s", why);
+	else if (why)
+		log_info("%s", why);
+	loop_timer_cancel(d->loop, &d->start_timer);
+	daemon_net_undo_rules(d); /* first: nothing new is routed to us */
+	daemon_upstreams_stop(d);
+}
+
+static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
+{
+	struct daemon *d = arg;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	(void)now_ms;
+	while (read(d->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGHUP && d->phase == DAEMON_RUNNING)
+			log_warn("reload is not yet supported: run `ssm-tun down` and `up`");
+		else
+			daemon_stop(d, d->phase == DAEMON_STARTING ? 1 : 0,
+				    si.ssi_signo == SIGINT ? "interrupted" : "asked to end");
+	}
+}
+
+static void on_keeper(void *arg, uint32_t events, uint64_t now_ms)
+{
+	struct daemon *d = arg;
+
+	(void)events;
+	(void)now_ms;
+	loop_fd_del(d->loop, &d->keeper_watch);
+	daemon_stop(d, 1,
+		    "the keeper process has died; this ssm-tun removes its rules itself and ends");
+}
+
+static void on_start_timeout(void *arg, uint64_t now_ms)
+{
+	struct daemon *d = arg;
+	char why[128];
+
+	snprintf(why, sizeof(why), "not up after %" PRIu64 " s (--timeout)",
+		 (now_ms - d->start_ms + 500) / 1000);
+	daemon_stop(d, 1, why);
+}
+
+/* ---- the control socket */
+
+static json_t *on_request(void *arg, const json_t *request)
+{
+	struct daemon *d = arg;
+	const char *cmd = json_string_value(json_object_get(request, "cmd"));
+
+	if (cmd && strcmp(cmd, "status") == 0)
+		return daemon_status(d);
+	if (cmd && strcmp(cmd, "down") == 0) {
+		daemon_stop(d, 0, "asked to end by `down`");
+		return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
+	}
+	return json_pack("{s:b, s:s+}", "ok", 0, "error",
+			 "unknown command: ", cmd ? text_safe(cmd).s : "(none)");
+}
+
+static int write_pid_file(const struct daemon *d)
+{
+	char path[PATH_MAX], text[16];
+
+	keep_path(path, sizeof(path), d->name, "pid");
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	return file_write_atomic(path, text, (size_t)n, 0644);
+}
+
+static int open_control(struct daemon *d)
+{
+	char path[PATH_MAX];
+	int r = write_pid_file(d);
+
+	keep_path(path, sizeof(path), d->name, "control.sock");
+	return r < 0 ? r : control_listen(&d->control, d->loop, path, d->id.uid, on_request, d);
+}
+
+/* ---- building */
+
+static int svc_resolve(void *ctx, handle *out, const char *host, uint32_t timeout_ms,
+		       svc_resolved_fn *done, void *arg)
+{
+	return run_resolve(ctx, out, host, timeout_ms, done, arg);
+}
+
+static int svc_run(void *ctx, handle *out, enum svc_job_kind kind, const void *in, size_t len,
+		   uint32_t timeout_ms, svc_done_fn *done, void *arg)
+{
+	return run_start(ctx, out, kind, in, len, timeout_ms, done, arg);
+}
+
+static void svc_cancel(void *ctx, handle job)
+{
+	run_cancel(ctx, job);
+}
+
+static int watch_signals(struct daemon *d)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if ((d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0)
+		return log_sys("signalfd");
+	return loop_fd_add(d->loop, &d->signal_watch, d->signal_fd, EPOLLIN, on_signal, d);
+}
+
+static int load_config(struct daemon *d)
+{
+	struct cfg_report *report = calloc(1, sizeof(*report));
+	const struct cfg_opts opts = {
+		.path = d->opts->config_path,
+		.name = d->opts->name_is_config ? d->name : NULL,
+		.home = d->id.home,
+		.xdg_config_home = identity_getenv(&d->id, "XDG_CONFIG_HOME"),
+		.caller = d->id.uid,
+		.flags = d->opts->flags,
+		.n_flags = d->opts->n_flags,
+	};
+
+	if (!report)
+		return ST_ENOMEM;
+	int r = cfg_load(&d->config, &opts, report);
+	cfg_report_print(report, stderr);
+	free(report);
+	if (r == 0)
+		log_info("configuration: %s",
+			 d->config->file ? text_safe(d->config->file).s : "flags");
+	return r;
+}
+
+static enum rt_action action_of(enum cfg_action a)
+{
+	switch (a) {
+	case CFG_TO_UPSTREAM: return RT_UPSTREAM;
+	case CFG_TO_DIRECT: return RT_DIRECT;
+	case CFG_TO_REJECT: return RT_REJECT;
+	case CFG_TO_DROP: break;
+	}
+	return RT_DROP;
+}
+
+static int make_router(struct daemon *d)
+{
+	const struct config *c = d->config;
+	const struct rt_opts opts = {
+		.loop = d->loop,
+		.upstreams = d->tnl,
+		.n_upstreams = c->n_upstreams,
+		.flows_max = c->limits.flows,
+		.memory_bytes = c->limits.memory_bytes,
+		.default_action = action_of(c->default_action),
+		.default_upstream = c->default_upstream,
+	};
+	struct rt_rule *rules = calloc(c->n_routes + 1, sizeof(*rules));
+	struct rt_rules *table;
+	int r;
+
+	if (!rules)
+		return ST_ENOMEM;
+	for (size_t i = 0; i < c->n_routes; i++)
+		rules[i] = (struct rt_rule){ .prefix = c->routes[i].prefix,
+					     .action = action_of(c->routes[i].action),
+					     .upstream = c->routes[i].upstream,
+					     .override = c->routes[i].override,
+					     .line = c->routes[i].place.line };
+	r = rt_rules_new(&table, rules, c->n_routes);
+	free(rules);
+	if (r < 0)
+		return r;
+	if ((r = rt_new(&d->rt, &opts)) < 0) {
+		rt_rules_free(table);
+		return r;
+	}
+	rt_set_rules(d->rt, table);
+	return 0;
+}
+
+static int make_transports(struct daemon *d)
+{
+	const struct ws_ctx_opts ws = { .ca_bundle = NULL };
+	const struct aws_opts aws = {
+		.loop = d->loop,
+		.svc = &d->svc,
+		.home = d->id.home,
+		.getenv = identity_getenv,
+		.getenv_ctx = &d->id,
+	};
+	int r = ws_ctx_new(&d->ws, d->loop, &ws);
+
+	return r < 0 ? r : aws_new(&d->aws, &aws);
+}
+
+static void arm_start_timeout(struct daemon *d)
+{
+	uint32_t ms = d->opts->timeout_ms;
+
+	loop_timer_init(&d->start_timer, on_start_timeout, d);
+	if (ms == 0 && !isatty(STDERR_FILENO))
+		ms = START_TIMEOUT_MS;
+	if (ms > 0)
+		loop_timer_set(d->loop, &d->start_timer, d->start_ms + ms);
+}
+
+static int build(struct daemon *d, int runner_fd)
+{
+	int r;
+
+	d->svc = (struct svc){ .resolve = svc_resolve, .run = svc_run, .cancel = svc_cancel };
+	if ((r = run_new(&d->runner, d->loop, runner_fd)) < 0)
+		return r;
+	d->svc.ctx = d->runner;
+	if ((r = loop_fd_add(d->loop, &d->keeper_watch, d->keeper_fd, EPOLLIN, on_keeper, d)) < 0 ||
+	    (r = watch_signals(d)) < 0 || (r = load_config(d)) < 0 ||
+	    (r = state_prepare(&d->paths, &d->id, d->name)) < 0 || (r = make_transports(d)) < 0 ||
+	    (r = daemon_upstreams_new(d)) < 0 || (r = make_router(d)) < 0 ||
+	    (r = daemon_net_open(d)) < 0)
+		return r;
+	return open_control(d);
+}
+
+static void tear_down(struct daemon *d)
+{
+	control_free(d->control);
+	rt_free(d->rt);
+	daemon_upstreams_free(d);
+	daemon_net_close(d);
+	aws_free(d->aws);
+	ws_ctx_free(d->ws);
+	run_free(d->runner);
+	if (d->signal_fd >= 0) {
+		loop_fd_del(d->loop, &d->signal_watch);
+		close(d->signal_fd);
+	}
+	loop_fd_del(d->loop, &d->keeper_watch);
+	loop_free(d->loop);
+	cfg_free(d->config);
+}
+
+/* The daemon proper, already the caller. Return: exit status. */
+static int run(struct daemon *d, int runner_fd)
+{
+	int r = loop_new(&d->loop);
+
+	if (r < 0) {
+		close(runner_fd);
+		return 1;
+	}
+	d->start_ms = loop_now_ms(d->loop);
+	loop_timer_init(&d->start_timer, on_start_timeout, d);
+	if ((r = build(d, runner_fd)) == 0) {
+		arm_start_timeout(d);
+		daemon_upstreams_start(d);
+		r = loop_run(d->loop);
+	} else {
+		log_debug("start failed: %s", st_strerror(r));
+		d->status = 1;
+	}
+	daemon_net_undo_rules(d);
+	tear_down(d);
+	if (r < 0)
+		d->status = 1;
+	return d->status;
+}
+
+/* ---- before the daemon: root's part */
+
+static int claim(struct daemon *d)
+{
+	struct keep_journal other;
+	int r = keep_claim(d->name, d->id.uid, d->id.gid, &other);
+
+	if (r != ST_EEXIST)
+		return r;
+	if (strcmp(other.name, d->name) == 0)
+		log_error("%s is up already (pid %u); see `ssm-tun status`", other.name,
+			  other.daemon_pid);
+	else
+		log_error("%s is up (pid %u), and a machine has one tunnel at a time: several "
+			  "upstreams "
+			  "belong in one file; or run `ssm-tun down %s` first",
+			  other.name, other.daemon_pid, other.name);
+	return r;
+}
+
+static int fork_helpers(struct daemon *d, int *runner_fd)
+{
+	static const struct run_kind kinds[SVC_JOB_N] = {
+		[SVC_SSH_AGENT] = { .name = "ssh-agent", .fn = tnl_agent_job },
+	};
+	const struct run_identity id = {
+		.uid = d->id.uid,
+		.gid = d->id.gid,
+		.groups = d->id.groups,
+		.n_groups = (size_t)d->id.n_groups,
+		.home = d->id.home,
+		.user = d->id.user,
+		.shell = d->id.shell,
+		.env = (const char *const *)d->id.env,
+	};
+	int keeper_pid, runner_pid, r;
+
+	if ((r = keep_fork(&d->keeper_fd, &keeper_pid, d->name)) < 0)
+		return r;
+	return run_fork(runner_fd, &runner_pid, &id, kinds, SVC_JOB_N);
+}
+
+/* run_as: of a root-owned configuration, read in a throw-away process: the helpers are forked before any file is parsed. */
+static int read_run_as(const struct up_opts *opts, char *out, size_t cap)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return log_sys("pipe");
+	pid_t child = fork();
+	if (child < 0)
+		return log_sys("fork");
+	if (child == 0) {
+		struct cfg_report *report = calloc(1, sizeof(*report));
+		const struct cfg_opts cfg = { .path = opts->config_path,
+					      .name = opts->name_is_config ? opts->name : NULL,
+					      .home = "/root",
+					      .flags = opts->flags,
+					      .n_flags = opts->n_flags };
+		struct config *c = NULL;
+
+		if (report && cfg_load(&c, &cfg, report) == 0 && c->file_is_roots && c->run_as)
+			(void)!write(fds[1], c->run_as, strlen(c->run_as));
+		_exit(0);
+	}
+	close(fds[1]);
+	ssize_t n = read(fds[0], out, cap - 1);
+	close(fds[0]);
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	out[n > 0 ? n : 0] = 0;
+	return 0;
+}
+
+static int who_calls(struct daemon *d)
+{
+	char run_as[64] = "";
+	int r;
+
+	if (geteuid() != 0) {
+		log_error("`up` makes a network device and needs root: run it with sudo");
+		return ST_EPERM;
+	}
+	if (identity_needs_run_as() && (r = read_run_as(d->opts, run_as, sizeof(run_as))) < 0)
+		return r;
+	return identity_find(&d->id, run_as[0] ? run_as : NULL);
+}
+
+int daemon_up(const struct up_opts *opts)
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	int runner_fd = -1, status = 1;
+
+	if (!d)
+		return 1;
+	d->opts = opts;
+	d->name = opts->name ? opts->name : DAEMON_NAME_DEFAULT;
+	d->keeper_fd = d->signal_fd = d->monitor_fd = -1;
+	d->launch.report_fd = -1;
+	if (who_calls(d) < 0 || (opts->detach && launch_detach(&d->launch) < 0) || claim(d) < 0)
+		goto out;
+	if (fork_helpers(d, &runner_fd) < 0) {
+		keep_undo(d->name);
+		goto out;
+	}
+	if (identity_assume(&d->id, true) == 0 && keep_note_daemon(d->keeper_fd, getpid()) == 0)
+		status = run(d, runner_fd);
+	if (keep_goodbye(d->keeper_fd) < 0 && status == 0)
+		status = 1;
+out:
+	launch_stopping(&d->launch, status);
+	identity_fini(&d->id);
+	free(d);
+	return status;
+}

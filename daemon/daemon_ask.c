@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+/* daemon_ask.c - finding a running daemon and asking it, for the subcommands */
+#include "daemon/daemon.h"
+
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "daemon/control.h"
+#include "keeper/keeper.h"
+
+#define ASK_TIMEOUT_MS 5000U
+
+bool daemon_name_ok(const char *name)
+{
+	return keep_name_ok(name);
+}
+
+int daemon_ask(char name[DAEMON_NAME_MAX + 1], const char *cmd, json_t **out, uid_t *owner)
+{
+	struct keep_journal j = { .name = DAEMON_NAME_DEFAULT };
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!name[0]) {
+		(void)keep_first(&j);
+		text_copy(name, DAEMON_NAME_MAX + 1, j.name);
+	}
+	keep_path(path, sizeof(path), name, "control.sock");
+	int r = control_ask(path, cmd, ASK_TIMEOUT_MS, out);
+	if (r == ST_EPERM) {
+		keep_path(path, sizeof(path), name, "");
+		*owner = stat(path, &st) == 0 ? st.st_uid : (uid_t)-1;
+	}
+	return r;
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+/* daemon_status.c - what `ssm-tun status` shows, as one JSON object; the names in it are an interface */
+#include "daemon/daemon_internal.h"
+
+#include <unistd.h>
+
+#include "base/text.h"
+
+static const char *phase_name(enum daemon_phase p)
+{
+	switch (p) {
+	case DAEMON_STARTING: return "starting";
+	case DAEMON_RUNNING: return "running";
+	case DAEMON_STOPPING: return "stopping";
+	}
+	return "?";
+}
+
+static json_t *session_json(const struct tnl_session_status *s)
+{
+	return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I}",
+			 "session_id", s->session_id, "target", s->target, "state", s->state,
+			 "age_ms", (json_int_t)s->age_ms, "channels", (int)s->channels,
+			 "pending_opens", (int)s->pending_opens, "rtt_us", (json_int_t)s->rtt_us,
+			 "max_payload", (int)s->max_payload, "bytes_in", (json_int_t)s->bytes_in,
+			 "bytes_out", (json_int_t)s->bytes_out, "messages_in",
+			 (json_int_t)s->messages_in, "messages_out", (json_int_t)s->messages_out,
+			 "resent", (json_int_t)s->resent);
+}
+
+static json_t *upstream_json(const struct upstream *u)
+{
+	json_t *sessions = json_array();
+	struct tnl_status st;
+
+	tnl_upstream_status(u->tnl, &st);
+	for (uint32_t i = 0; i < st.sessions && i < TNL_SESSIONS_MAX; i++)
+		json_array_append_new(sessions, session_json(&st.session[i]));
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o}", "name", u->cfg->name, "state",
+			 tnl_state_name(st.state), "last_error", st.last_text, "sessions_min",
+			 (int)st.sessions_min, "sessions_max", (int)st.sessions_max, "channels",
+			 (int)st.channels, "pending_opens", (int)st.pending_opens, "sessions",
+			 sessions);
+}
+
+static json_t *routes_json(const struct daemon *d)
+{
+	json_t *out = json_array();
+
+	for (size_t i = 0; i < d->config->n_routes; i++) {
+		const struct cfg_route *r = &d->config->routes[i];
+		char prefix[NET_PREFIX_STR];
+		const char *to = "upstream";
+
+		if (r->action == CFG_TO_UPSTREAM)
+			to = d->config->upstreams[r->upstream].name;
+		else if (r->action == CFG_TO_DIRECT)
+			to = "direct";
+		else
+			to = r->action == CFG_TO_REJECT ? "reject" : "drop";
+		json_array_append_new(out, json_pack("{s:s, s:s}", "match",
+						     net_prefix_str(prefix, &r->prefix), "upstream",
+						     to));
+	}
+	return out;
+}
+
+static json_t *flows_json(const struct daemon *d)
+{
+	struct rt_stats rt;
+	struct ns_stats ns;
+
+	rt_stats(d->rt, &rt);
+	ns_stats(d->ns, &ns);
+	return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "now", (int)rt.flows,
+			 "opening", (int)rt.opening, "opened", (json_int_t)rt.opened, "refused",
+			 (json_int_t)rt.refused, "timed_out", (json_int_t)rt.timed_out, "reset",
+			 (json_int_t)rt.reset, "bytes_up", (json_int_t)rt.bytes_up, "bytes_down",
+			 (json_int_t)rt.bytes_down, "buffered_bytes",
+			 (json_int_t)ns.buffered_bytes);
+}
+
+json_t *daemon_status(struct daemon *d)
+{
+	json_t *upstreams = json_array();
+
+	for (size_t i = 0; i < d->config->n_upstreams; i++)
+		json_array_append_new(upstreams, upstream_json(&d->upstreams[i]));
+	return json_pack(
+		"{s:b, s:s, s:s, s:s, s:i, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:{s:I, s:I}}", "ok",
+		1, "name", d->name, "version", SSM_TUN_VERSION, "state", phase_name(d->phase),
+		"pid", (int)getpid(), "uid", (int)d->id.uid, "uptime_ms",
+		(json_int_t)(loop_now_ms(d->loop) - d->start_ms), "config",
+		d->config->file ? text_safe(d->config->file).s : "(flags)", "device",
+		tun_name(d->tun), "routes", routes_json(d), "upstreams", upstreams, "flows",
+		flows_json(d), "loop", "turns", (json_int_t)loop_turns(d->loop), "longest_turn_us",
+		(json_int_t)loop_longest_us(d->loop));
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+/*
+ * daemon_upstreams.c - accounts and upstreams from the configuration, and the moment when `up` is up
+ *
+ * "Up" means: every upstream has a session, or waits for a person on a terminal (design, section 4). One that fails for good
+ * before that ends `up`, unless --partial. Afterwards nothing ends it but a signal, `down`, or the loss of device or keeper.
+ */
+#include "daemon/daemon_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/codec.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#define UPSTREAM_RULE_TEXT 256U
+
+/* ---- becoming up */
+
+static bool wait_for_person(const struct daemon *d)
+{
+	return isatty(STDERR_FILENO) && !d->opts->no_wait;
+}
+
+static void report_ready(struct daemon *d, size_t up, size_t failed)
+{
+	char summary[UPSTREAM_RULE_TEXT];
+	uint64_t ms = loop_now_ms(d->loop) - d->start_ms;
+
+	d->phase = DAEMON_RUNNING;
+	loop_timer_cancel(d->loop, &d->start_timer);
+	snprintf(summary, sizeof(summary),
+		 "up: %zu of %zu upstreams, device %s, after %" PRIu64 " ms%s", up, up + failed,
+		 tun_name(d->tun), ms, failed ? " (--partial)" : "");
+	if (d->launch.report_fd < 0)
+		log_info("%s", summary);
+	launch_ready(&d->launch, &d->paths, summary);
+}
+
+/* Counts states; reports once all upstreams have settled. */
+static void check_ready(struct daemon *d)
+{
+	size_t n[TNL_STATE_N] = { 0 };
+
+	if (d->phase != DAEMON_STARTING)
+		return;
+	for (size_t i = 0; i < d->config->n_upstreams; i++)
+		n[d->upstreams[i].state]++;
+	if (n[TNL_FAILED] > 0 && (!d->opts->partial || n[TNL_FAILED] == d->config->n_upstreams)) {
+		daemon_stop(d, 1, NULL);
+		return;
+	}
+	if (n[TNL_WAITING] > 0 && !wait_for_person(d)) {
+		daemon_stop(d, 1, "a login is needed and nobody is there to wait for");
+		return;
+	}
+	if (n[TNL_UP] + n[TNL_FAILED] == d->config->n_upstreams)
+		report_ready(d, n[TNL_UP], n[TNL_FAILED]);
+}
+
+static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int err, const char *text)
+{
+	struct upstream *u = arg;
+	const char *name = u->cfg->name;
+	bool said = text && text[0];
+
+	(void)t;
+	u->state = s;
+	switch (s) {
+	case TNL_UP: log_info("%s: connected", name); break;
+	case TNL_FAILED: log_error("%s: %s", name, said ? text : st_strerror(err)); break;
+	case TNL_WAITING: log_warn("%s: waiting: %s", name, said ? text : st_strerror(err)); break;
+	case TNL_STARTING:
+	case TNL_DOWN:
+		if (err < 0)
+			log_warn("%s: connection lost: %s", name, said ? text : st_strerror(err));
+		break;
+	case TNL_STATE_N: break;
+	}
+	check_ready(u->daemon);
+}
+
+/* ---- keys */
+
+/* Asks on the terminal, whatever stdin is. */
+static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
+{
+	FILE *tty = fopen("/dev/tty", "r+e");
+	struct termios old, quiet;
+
+	(void)arg;
+	if (!tty)
+		return ST_ENOENT;
+	int fd = fileno(tty);
+	if (tcgetattr(fd, &old) < 0) {
+		fclose(tty);
+		return ST_ENOENT;
+	}
+	setvbuf(tty, NULL, _IONBF, 0);
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(fd, TCSAFLUSH, &quiet);
+	fprintf(tty, "Passphrase of %s: ", text_safe(path).s);
+	bool read = fgets(out, (int)cap, tty) != NULL;
+	tcsetattr(fd, TCSAFLUSH, &old);
+	fputc('\n', tty);
+	fclose(tty);
+	if (!read)
+		return ST_ENOENT;
+	out[strcspn(out, "\n")] = 0;
+	return 0;
+}
+
+static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl_key **out)
+{
+	bool agent = identity_getenv(&d->id, "SSH_AUTH_SOCK") != NULL;
+	char text[512];
+
+	*out = NULL;
+	if (!cfg->ssh.key && !agent) {
+		log_error("%s: no SSH key: set upstreams.%s.ssh.key, or start an ssh-agent and "
+			  "`ssh-add` a key",
+			  cfg->name, cfg->name);
+		return ST_EAUTH;
+	}
+	if (!cfg->ssh.key)
+		return 0;
+	int r = tnl_key_load(out, cfg->ssh.key, agent, ask_passphrase, NULL, text, sizeof(text));
+	if (r < 0)
+		log_error("%s: %s", cfg->name, text);
+	return r;
+}
+
+/* ---- making them */
+
+static int account_new(struct daemon *d, struct upstream *u)
+{
+	const struct cfg_aws *a = &u->cfg->aws;
+	const struct aws_account_opts opts = {
+		.profile = a->profile,
+		.region = a->region,
+		.access_key = a->access_key,
+		.secret_key = a->secret_key,
+		.session_token = a->session_token,
+		.endpoint_url = a->endpoint_url,
+		.ca_bundle = a->ca_bundle,
+	};
+
+	return aws_account_new(&u->account, d->aws, &opts);
+}
+
+static enum tnl_host_key host_key_of(enum cfg_host_key k)
+{
+	switch (k) {
+	case CFG_HOST_KEY_STRICT: return TNL_HOST_KEY_STRICT;
+	case CFG_HOST_KEY_PINNED: return TNL_HOST_KEY_PINNED;
+	case CFG_HOST_KEY_ACCEPT_NEW: break;
+	}
+	return TNL_HOST_KEY_ACCEPT_NEW;
+}
+
+static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_upstream *cfg)
+{
+	static const struct tnl_events events = { .state = on_state };
+	char user_hosts[PATH_MAX];
+	struct tnl_key *key;
+	int r;
+
+	u->daemon = d;
+	u->cfg = cfg;
+	u->state = TNL_DOWN;
+	snprintf(user_hosts, sizeof(user_hosts), "%s/.ssh/known_hosts", d->id.home);
+	if ((r = account_new(d, u)) < 0 || (r = load_key(d, cfg, &key)) < 0)
+		return r;
+	const struct tnl_opts opts = {
+		.name = cfg->name,
+		.targets = cfg->targets,
+		.n_targets = cfg->n_targets,
+		.account = u->account,
+		.document = cfg->document,
+		.reason = cfg->reason,
+		.data_endpoint = cfg->aws.data_endpoint,
+		.ca_bundle = cfg->aws.ca_bundle,
+		.ssh_user = cfg->ssh.user,
+		.ssh_port = cfg->ssh.port,
+		.key = key,
+		.agent = identity_getenv(&d->id, "SSH_AUTH_SOCK") != NULL,
+		.host_key = host_key_of(cfg->ssh.host_key),
+		.fingerprint = cfg->ssh.fingerprint,
+		.known_hosts = d->paths.known_hosts,
+		.user_known_hosts = user_hosts,
+		.sessions_min = cfg->sessions_min,
+		.sessions_max = cfg->sessions_max,
+		.pace_per_s = cfg->pace_per_s,
+		.pace_default = !cfg->pace_set,
+		.connect_budget_ms = d->config->limits.connect_budget_ms,
+		.opens_max = d->config->limits.pending_opens,
+		.events = &events,
+		.arg = u,
+	};
+	return tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc, &opts);
+}
+
+int daemon_upstreams_new(struct daemon *d)
+{
+	size_t n = d->config->n_upstreams;
+
+	d->upstreams = calloc(n + 1, sizeof(*d->upstreams));
+	d->tnl = calloc(n + 1, sizeof(struct tnl_upstream *));
+	if (!d->upstreams || !d->tnl)
+		return ST_ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		int r = upstream_new(d, &d->upstreams[i], &d->config->upstreams[i]);
+
+		if (r < 0)
+			return r;
+		d->tnl[i] = d->upstreams[i].tnl;
+	}
+	return 0;
+}
+
+void daemon_upstreams_start(struct daemon *d)
+{
+	for (size_t i = 0; i < d->config->n_upstreams; i++)
+		tnl_upstream_start(d->upstreams[i].tnl);
+	check_ready(
+		d); /* a configuration without upstreams (all rejected or dropped) is up at once */
+}
+
+static void on_stopped(void *arg, uint64_t now_ms)
+{
+	struct upstream *u = arg;
+	struct daemon *d = u->daemon;
+
+	(void)now_ms;
+	u->stopped = true;
+	for (size_t i = 0; i < d->config->n_upstreams; i++)
+		if (d->upstreams[i].tnl && !d->upstreams[i].stopped)
+			return;
+	loop_stop(d->loop);
+}
+
+void daemon_upstreams_stop(struct daemon *d)
+{
+	size_t n = d->upstreams ? d->config->n_upstreams : 0, live = 0;
+
+	for (size_t i = 0; i < n; i++)
+		live += d->upstreams[i].tnl != NULL;
+	if (live == 0)
+		loop_stop(d->loop);
+	for (size_t i = 0; i < n; i++)
+		if (d->upstreams[i].tnl)
+			tnl_upstream_stop(d->upstreams[i].tnl, on_stopped, &d->upstreams[i]);
+}
+
+void daemon_upstreams_free(struct daemon *d)
+{
+	for (size_t i = 0; d->upstreams && i < d->config->n_upstreams; i++) {
+		if (d->upstreams[i].tnl)
+			tnl_upstream_free(d->upstreams[i].tnl);
+		aws_account_free(d->upstreams[i].account);
+	}
+	free(d->upstreams);
+	free(d->tnl);
+}
