@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/* gw_session.h - sessions and the relay between their two data channels; gateway.md, Sessions */
+#ifndef GATEWAY_GW_SESSION_H
+#define GATEWAY_GW_SESSION_H
+
+#include <jansson.h>
+
+#include "gateway/gw_internal.h"
+
+#define GWS_SESSIONS_MAX 4096U      /* ours */
+#define GWS_UNOPENED_MAX 256U       /* ours: sockets that have not sent an open message yet */
+#define GWS_OPEN_MS 10000U          /* a socket must send its open message; gateway.md */
+#define GWS_TOKEN_MS 60000U         /* a token that nobody used */
+#define GWS_AGENT_GONE_MS 3000U     /* both of its connections */
+#define GWS_AFTER_RESTART_MS 60000U /* the same after our own restart */
+#define GWS_CLIENT_GONE_MS 1200000U /* ours: the service's idle time-out, 20 minutes */
+#define GWS_HELD_MAX MIB(4)         /* bytes held for one side before the other is no longer read */
+#define GWS_LINGER_MS 60000U        /* ours: an ended session keeps its last words for a client that comes late */
+
+struct gws_ticket {
+	char session_id[GW_SESSION_ID_STR];
+	char token[GW_TOKEN_STR]; /* of the client's side */
+	uint32_t max_payload;     /* bytes */
+};
+
+struct gws_order {
+	const struct gw_key_rec *key;
+	const struct gw_agent_rec *agent;
+	const char *document, *reason;
+	const json_t *parameters; /* {"portNumber": ["22"]} */
+};
+
+/** gws_new() - with the sessions that the store says are active. Return: 0; ST_ENOMEM; ST_ESYS */
+int gws_new(struct gws **out, struct gw *gw);
+void gws_free(struct gws *s);
+
+/** gws_start() - Return: 0 and *@out; ST_ENOENT if the agent is not online; ST_EFULL; ST_ESYS; ST_ENOMEM */
+int gws_start(struct gws *s, const struct gws_order *order, struct gws_ticket *out);
+/** gws_resume() - a fresh token for the client of a live session of @key_name. Return: 0; ST_ENOENT no such session of
+ * that key; ST_ECLOSED it is over */
+int gws_resume(struct gws *s, const char *id, const char *key_name, struct gws_ticket *out);
+/** gws_terminate() - Return: 0, also if it is over; ST_ENOENT */
+int gws_terminate(struct gws *s, const char *id, const char *key_name);
+
+/** gws_upgrade() - a WebSocket upgrade on /v1/data-channel/…; @id: the last part of the path, still encoded */
+int gws_upgrade(struct gws *s, const char *id, const struct ws_events **events, void **events_arg);
+
+/* What the control connections tell. */
+void gws_agent_up(struct gws *s, const char *uid, const char *boot_id);
+void gws_agent_down(struct gws *s, const char *uid);
+/** gws_agent_ended() - session.end of agent @uid; @output is foreign text */
+void gws_agent_ended(struct gws *s, const char *uid, const char *session_id, const char *output);
+/** gws_agent_reopen() - a fresh token for the agent's side. Return: 0 and @token; ST_ENOENT if it is over or not its own */
+int gws_agent_reopen(struct gws *s, const char *uid, const char *session_id,
+		     char token[GW_TOKEN_STR]);
+
+#endif
