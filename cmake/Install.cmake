@@ -1,0 +1,10 @@
+# cmake --install build/release --prefix /usr
+include(GNUInstallDirs)
+foreach(program ssm-tun ssm-tun-gateway ssm-tun-agent)
+    if(TARGET ${program})
+        install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    endif()
+endforeach()
+install(FILES man/ssm-tun.8 man/ssm-tun-gateway.8 man/ssm-tun-agent.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
+install(FILES man/ssm-tun.yaml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
+install(FILES systemd/ssm-tun@.service DESTINATION lib/systemd/system)
