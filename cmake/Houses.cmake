@@ -11,7 +11,10 @@ target_include_directories(st_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(st_flags INTERFACE _GNU_SOURCE SSM_TUN_VERSION="${PROJECT_VERSION}")
 target_compile_options(st_flags INTERFACE ${ST_WARNINGS} ${ST_HARDENING})
 # libcurl brings the system's libssh2 into the process; nothing of our own static one may be exported (decision 4).
-target_link_options(st_flags INTERFACE -Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now -pie)
+target_link_options(st_flags INTERFACE -Wl,-z,relro,-z,now -pie)
+if(NOT SSM_TUN_FUZZ) # there it would hide the sanitizer's own malloc from the shared libraries
+    target_link_options(st_flags INTERFACE -Wl,--exclude-libs,ALL)
+endif()
 if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     target_compile_definitions(st_flags INTERFACE _FORTIFY_SOURCE=2)
 endif()

@@ -407,7 +407,7 @@ int daemon_up(const struct up_opts *opts)
 		return 1;
 	d->opts = opts;
 	d->name = opts->name ? opts->name : DAEMON_NAME_DEFAULT;
-	d->keeper_fd = d->signal_fd = d->monitor_fd = -1;
+	d->keeper_fd = d->signal_fd = d->monitor_fd = d->clone_fd = -1;
 	d->launch.report_fd = -1;
 	if (who_calls(d) < 0 || (opts->detach && launch_detach(&d->launch) < 0) || claim(d) < 0)
 		goto out;
@@ -415,11 +415,14 @@ int daemon_up(const struct up_opts *opts)
 		keep_undo(d->name);
 		goto out;
 	}
-	if (identity_assume(&d->id, true) == 0 && keep_note_daemon(d->keeper_fd, getpid()) == 0)
+	if ((d->clone_fd = tun_clone_open()) >= 0 && identity_assume(&d->id, true) == 0 &&
+	    keep_note_daemon(d->keeper_fd, getpid()) == 0)
 		status = run(d, runner_fd);
 	if (keep_goodbye(d->keeper_fd) < 0 && status == 0)
 		status = 1;
 out:
+	if (d->clone_fd >= 0)
+		close(d->clone_fd);
 	launch_stopping(&d->launch, status);
 	identity_fini(&d->id);
 	free(d);

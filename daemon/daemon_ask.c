@@ -20,14 +20,11 @@ bool daemon_name_ok(const char *name)
 
 int daemon_ask(char name[DAEMON_NAME_MAX + 1], const char *cmd, json_t **out, uid_t *owner)
 {
-	struct keep_journal j = { .name = DAEMON_NAME_DEFAULT };
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (!name[0]) {
-		(void)keep_first(&j);
-		text_copy(name, DAEMON_NAME_MAX + 1, j.name);
-	}
+	if (!name[0] && keep_first_name(name) < 0)
+		text_copy(name, DAEMON_NAME_MAX + 1, DAEMON_NAME_DEFAULT);
 	keep_path(path, sizeof(path), name, "control.sock");
 	int r = control_ask(path, cmd, ASK_TIMEOUT_MS, out);
 	if (r == ST_EPERM) {

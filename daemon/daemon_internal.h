@@ -62,6 +62,7 @@ struct daemon {
 	struct control *control;
 
 	int keeper_fd, signal_fd, monitor_fd;
+	int clone_fd; /* /dev/net/tun, opened as root; -1 once the device has it */
 	loop_watch keeper_watch, signal_watch, monitor_watch, tun_watch;
 	struct loop_timer start_timer, routes_timer;
 	uint8_t *packet; /* one packet from the device */

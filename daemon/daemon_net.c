@@ -240,10 +240,12 @@ int daemon_net_open(struct daemon *d)
 	if ((r = tun_main_routes(routes, LOCAL_ROUTES_MAX, 0)) >= 0)
 		choose_addresses(d, routes, r);
 	free(routes);
-	if (r < 0 || (r = keep_note_device(d->keeper_fd, d->config->tun_name)) < 0 ||
-	    (r = tun_open(&d->tun, d->config->tun_name)) < 0 || (r = set_addresses(d)) < 0 ||
-	    (r = start_netstack(d)) < 0 || (r = routes_apply(d, true)) < 0 ||
-	    (r = watch_network(d)) < 0)
+	if (r < 0 || (r = keep_note_device(d->keeper_fd, d->config->tun_name)) < 0)
+		return r;
+	r = tun_open(&d->tun, d->config->tun_name, d->clone_fd);
+	d->clone_fd = -1;
+	if (r < 0 || (r = set_addresses(d)) < 0 || (r = start_netstack(d)) < 0 ||
+	    (r = routes_apply(d, true)) < 0 || (r = watch_network(d)) < 0)
 		return r;
 	return add_rules(d);
 }

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "keeper/keeper.h"
 
 #define UPSTREAM_RULE_TEXT 256U
 
@@ -41,7 +42,12 @@ static void report_ready(struct daemon *d, size_t up, size_t failed)
 		 tun_name(d->tun), ms, failed ? " (--partial)" : "");
 	if (d->launch.report_fd < 0)
 		log_info("%s", summary);
-	launch_ready(&d->launch, &d->paths, summary);
+	int log_fd = launch_ready(&d->launch, &d->paths, summary);
+	if (log_fd < 0)
+		return;
+	/* They were forked with the starter's stderr, which somebody may wait to see closed. */
+	if (keep_note_log(d->keeper_fd, log_fd) < 0 || run_note_log(d->runner, log_fd) < 0)
+		log_warn("a helper process keeps the terminal's stderr");
 }
 
 /* Counts states; reports once all upstreams have settled. */
@@ -68,22 +74,16 @@ static void check_ready(struct daemon *d)
 static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int err, const char *text)
 {
 	struct upstream *u = arg;
-	const char *name = u->cfg->name;
-	bool said = text && text[0];
 
 	(void)t;
 	u->state = s;
-	switch (s) {
-	case TNL_UP: log_info("%s: connected", name); break;
-	case TNL_FAILED: log_error("%s: %s", name, said ? text : st_strerror(err)); break;
-	case TNL_WAITING: log_warn("%s: waiting: %s", name, said ? text : st_strerror(err)); break;
-	case TNL_STARTING:
-	case TNL_DOWN:
-		if (err < 0)
-			log_warn("%s: connection lost: %s", name, said ? text : st_strerror(err));
-		break;
-	case TNL_STATE_N: break;
-	}
+	/* @text names the upstream; what is lost and tried again was told by the tunnel. */
+	if (s == TNL_FAILED)
+		log_error("%s", text && text[0] ? text : st_strerror(err));
+	else if (s == TNL_WAITING)
+		log_warn("waiting: %s", text && text[0] ? text : st_strerror(err));
+	else if (s == TNL_UP)
+		log_info("%s: connected", u->cfg->name);
 	check_ready(u->daemon);
 }
 

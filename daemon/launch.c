@@ -116,17 +116,20 @@ static void logfile_count(void *arg, enum log_level level, const char *line)
 		logfile_open();
 }
 
-static void move_log(const struct state_paths *paths)
+/* Return: where the log goes now; -1 if it could not be moved */
+static int move_log(const struct state_paths *paths)
 {
 	int fd = journal_open("ssm-tun");
 
 	if (fd >= 0) {
 		log_to_fd(fd);
-		return;
+		return fd;
 	}
 	snprintf(logfile.path, sizeof(logfile.path), "%s", paths->log);
-	if (logfile_open() == 0)
-		log_tee(logfile_count, NULL);
+	if (logfile_open() < 0)
+		return -1;
+	log_tee(logfile_count, NULL);
+	return logfile.fd;
 }
 
 static void leave_terminal(void)
@@ -153,15 +156,18 @@ static void report(struct launch *l, int status)
 	l->report_fd = -1;
 }
 
-void launch_ready(struct launch *l, const struct state_paths *paths, const char *summary)
+int launch_ready(struct launch *l, const struct state_paths *paths, const char *summary)
 {
+	int fd;
+
 	sd_notifyf(0, "READY=1\nSTATUS=%s\nMAINPID=%d", summary, (int)getpid());
 	if (l->report_fd < 0)
-		return;
-	move_log(paths);
+		return -1;
+	fd = move_log(paths);
 	log_info("%s", summary);
 	report(l, 0);
 	leave_terminal();
+	return fd;
 }
 
 void launch_stopping(struct launch *l, int status)

@@ -22,8 +22,11 @@ struct launch {
  */
 int launch_detach(struct launch *l);
 
-/** launch_ready() - tell the starter, systemd and, when detached, move the log and leave the terminal */
-void launch_ready(struct launch *l, const struct state_paths *paths, const char *summary);
+/**
+ * launch_ready() - tell the starter and systemd; when detached, move the log and leave the terminal
+ * Return: the descriptor that the log goes to from now on, for the helper processes (borrowed); -1: where it was
+ */
+int launch_ready(struct launch *l, const struct state_paths *paths, const char *summary);
 /** launch_stopping() - tell systemd; a starter that still waits learns @status */
 void launch_stopping(struct launch *l, int status);
 /** launch_status() - a line for systemctl status */

@@ -108,6 +108,29 @@ static DIR *list_folder(int fd)
 	return dir;
 }
 
+int keep_first_name(char out[KEEP_NAME_MAX + 1])
+{
+	int fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	int r = ST_ENOENT;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && r == ST_ENOENT && (e = readdir(dir))) {
+		struct stat st;
+
+		if (!keep_name_ok(e->d_name) ||
+		    fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+			continue;
+		text_copy(out, KEEP_NAME_MAX + 1, e->d_name);
+		r = 0;
+	}
+	if (dir)
+		closedir(dir);
+	return r;
+}
+
 /* The first instance whose journal can be trusted; @living: that lives; @except: but this one (may be NULL). */
 static int find_instance(int run_fd, struct keep_journal *out, bool living, const char *except)
 {

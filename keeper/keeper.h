@@ -19,12 +19,12 @@
 /* What the journal says about an instance: enough for the keeper, `down` and the next `up` to undo it. */
 struct keep_journal {
 	char name[KEEP_NAME_MAX + 1];
-	char device[16];      /* "" before there is one */
+	char device[16]; /* "" before there is one */
 	uint32_t daemon_pid, keeper_pid;
 	uint64_t daemon_start; /* field 22 of /proc/pid/stat: tells a reused pid */
 	uint64_t keeper_start; /* the same of the keeper */
 	uint32_t uid;
-	bool rules;            /* policy rules may stand */
+	bool rules; /* policy rules may stand */
 };
 
 /* ---- before the fork, as root ---- */
@@ -66,6 +66,10 @@ bool keep_alive(const struct keep_journal *j);
 int keep_undo(const char *name);
 /** keep_first() - the first instance with a journal, for "which NAME is up?". Return: 0; ST_ENOENT */
 int keep_first(struct keep_journal *out);
+
+/** keep_first_name() - the first instance's name, also for a user who may not read its journal; it need not live.
+ * Return: 0; ST_ENOENT */
+int keep_first_name(char out[KEEP_NAME_MAX + 1]);
 
 /** keep_path() - "/run/ssm-tun/NAME/FILE"; FILE: "control.sock", "pid", "journal" */
 void keep_path(char *out, size_t cap, const char *name, const char *file);

@@ -280,7 +280,8 @@ static void job_cancel(struct serve *s, uint64_t id)
 	}
 }
 
-static void take_packet(struct serve *s, size_t len)
+/* @passed: the descriptor that came along, or -1; still the caller's */
+static void take_packet(struct serve *s, size_t len, int passed)
 {
 	struct run_request req;
 	int r;
@@ -290,7 +291,9 @@ static void take_packet(struct serve *s, size_t len)
 	memcpy(&req, s->packet, sizeof(req));
 	if (len - sizeof(req) != req.len)
 		return;
-	if (req.op == RUN_OP_CANCEL)
+	if (req.op == RUN_OP_LOG && passed >= 0)
+		dup2(passed, STDERR_FILENO);
+	else if (req.op == RUN_OP_CANCEL)
 		job_cancel(s, req.id);
 	else if (req.op == RUN_OP_START && (r = job_new(s, &req, s->packet + sizeof(req))) < 0)
 		send_answer(s->fd, req.id, r, NULL, 0);
@@ -304,17 +307,56 @@ static bool peer_gone(int fd)
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
 }
 
+/* Closes all that came with a packet but the first, which is returned; -1: none came. */
+static int passed_descriptor(struct msghdr *msg)
+{
+	int first = -1, fd;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (first < 0)
+				first = fd;
+			else
+				close(fd);
+		}
+	}
+	return first;
+}
+
 static void on_request(void *arg, uint32_t events, uint64_t now_ms)
 {
 	struct serve *s = arg;
-	ssize_t n = recv(s->fd, s->packet, sizeof(s->packet), MSG_DONTWAIT | MSG_TRUNC);
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = s->packet, .iov_len = sizeof(s->packet) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+	int passed;
 
 	(void)events;
 	(void)now_ms;
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			loop_stop(s->loop);
+		return;
+	}
+	passed = passed_descriptor(&msg);
 	if (n > 0 && (size_t)n <= sizeof(s->packet))
-		take_packet(s, (size_t)n);
-	else if ((n == 0 && peer_gone(s->fd)) || (n < 0 && errno != EAGAIN && errno != EINTR))
+		take_packet(s, (size_t)n, passed);
+	else if (n == 0 && peer_gone(s->fd))
 		loop_stop(s->loop);
+	if (passed >= 0)
+		close(passed);
 }
 
 int run_serve(int fd, const struct run_kind *kinds, size_t n)

@@ -366,6 +366,33 @@ void run_cancel(struct runner *r, run_job id)
 	job_free(job);
 }
 
+int run_note_log(struct runner *r, int log_fd)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
+	struct run_request req = { .op = RUN_OP_LOG };
+	struct iovec iov = { .iov_base = &req, .iov_len = sizeof(req) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	if (r->closed)
+		return ST_ECLOSED;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &log_fd, sizeof(int));
+	if (!list_empty(&r->unsent))
+		return ST_EAGAIN;
+	if (sendmsg(r->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+		return 0;
+	return errno == EAGAIN ? ST_EAGAIN : log_sys("runner: hand the log over");
+}
+
 int run_resolve(struct runner *r, run_job *out, const char *host, uint32_t timeout_ms,
 		run_resolved_fn *done, void *arg)
 {

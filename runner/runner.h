@@ -48,8 +48,9 @@ struct run_identity {
 
 /**
  * run_fork() - fork the runner; @kinds[0] must be NULL-named (RUN_KIND_RESOLVE is built in)
- * The child closes every descriptor but 2 and its end, drops to @id and serves until its end is closed.
- * Return: 0, *@fd (ours, SOCK_SEQPACKET) and *@pid; ST_ESYS (logged)
+ * The child closes every descriptor but 2 and its end, drops to @id and serves until its end is closed; it has said that it could
+ * drop to @id before this returns. A process that is not root can only take the identity that it has.
+ * Return: 0, *@fd (ours, SOCK_SEQPACKET) and *@pid (the caller's to wait for); ST_ESYS (logged)
  */
 int run_fork(int *fd, int *pid, const struct run_identity *id, const struct run_kind *kinds, size_t n);
 
@@ -58,10 +59,11 @@ int run_fork(int *fd, int *pid, const struct run_identity *id, const struct run_
 struct runner;
 
 typedef handle run_job;
-/* @err: 0, what the job returned, ST_ETIMEOUT, ST_ECLOSED (the runner died). @out: borrowed until return */
+/* @err: 0, what the job returned (with its data), ST_ETIMEOUT (counted from run_start(), waiting included), ST_ESYS (the job crashed),
+ * ST_EINVAL (no such kind), ST_ECLOSED (the runner died). @out: borrowed until return, wiped then. May call anything, run_free() too. */
 typedef void run_done_fn(void *arg, int err, const uint8_t *out, size_t len);
 
-/** run_new() - takes @fd. Return: 0; ST_ENOMEM; ST_ESYS */
+/** run_new() - takes @fd, also on failure once there is memory for the runner. Return: 0; ST_ENOMEM; ST_ESYS */
 int run_new(struct runner **out, struct loop *loop, int fd);
 /** run_free() - no callback comes any more; the runner process ends by itself */
 void run_free(struct runner *r);
@@ -69,6 +71,10 @@ void run_free(struct runner *r);
 int run_start(struct runner *r, run_job *out, uint32_t kind, const void *in, size_t len,
 	      uint32_t timeout_ms, run_done_fn *done, void *arg);
 void run_cancel(struct runner *r, run_job job); /* no callback; stale is fine */
+
+/** run_note_log() - the runner and its later jobs write their log to @log_fd (borrowed) from now on: a detached daemon's runner must not
+ * hold the launcher's stderr open. Return: 0; ST_EAGAIN (requests wait to be sent: try later); ST_ECLOSED; ST_ESYS (logged) */
+int run_note_log(struct runner *r, int log_fd);
 
 #define RUN_RESOLVE_ADDRS 16U
 /* @err: 0; ST_ENOENT no such name; ST_ETIMEOUT; ST_ESYS. @text: the resolver's own words on failure. */

@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "runner/runner.h"
 
-enum run_op { RUN_OP_START = 1, RUN_OP_CANCEL };
+enum run_op { RUN_OP_START = 1, RUN_OP_CANCEL, RUN_OP_LOG /* with a descriptor */ };
 
 struct run_request {
 	uint64_t id;

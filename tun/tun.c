@@ -50,11 +50,12 @@ static bool name_ok(const char *name)
 	       strcmp(name, "all") != 0 && strcmp(name, "default") != 0;
 }
 
-static int open_clone(int *out)
+int tun_clone_open(void)
 {
-	*out = open(TUN_DEVICE_FILE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (*out >= 0)
-		return 0;
+	int fd = open(TUN_DEVICE_FILE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
 	switch (errno) {
 	case ENOENT:
 	case ENODEV:
@@ -158,6 +159,7 @@ static int set_up(struct tun *t)
 	int error;
 
 	mnl_attr_put_u32(nlh, IFLA_MTU, TUN_MTU);
+	mnl_attr_put_u32(nlh, IFLA_TXQLEN, TUN_QUEUE_PACKETS);
 	if ((error = tun_nl_call(&t->nl, nlh)))
 		return tun_nl_error(error, "set %s up with an MTU of %u", t->name, TUN_MTU);
 	return 0;
@@ -177,7 +179,7 @@ static int configure(struct tun *t)
 	return set_up(t);
 }
 
-int tun_open(struct tun **out, const char *name)
+int tun_open(struct tun **out, const char *name, int clone_fd)
 {
 	struct tun *t;
 	int r;
@@ -185,13 +187,15 @@ int tun_open(struct tun **out, const char *name)
 	if (!name_ok(name)) {
 		log_error("tun: \"%s\" is no name for a device: 1 to %u of letters, digits, _ - .",
 			  text_safe(name).s, TUN_NAME_MAX);
+		close(clone_fd);
 		return ST_EINVAL;
 	}
-	if (!(t = calloc(1, sizeof(*t))))
+	if (!(t = calloc(1, sizeof(*t)))) {
+		close(clone_fd);
 		return ST_ENOMEM;
+	}
 	text_copy(t->name, sizeof(t->name), name);
-	if ((r = open_clone(&t->fd)) < 0)
-		goto fail;
+	t->fd = clone_fd;
 	if ((r = tun_nl_open(&t->nl)) < 0)
 		goto fail_fd;
 	if ((r = configure(t)) < 0)
@@ -203,7 +207,6 @@ fail_nl:
 	tun_nl_close(&t->nl);
 fail_fd:
 	close(t->fd);
-fail:
 	free(t);
 	return r;
 }

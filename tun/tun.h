@@ -16,20 +16,25 @@
 #include "base/addr.h"
 
 #define TUN_MTU 65535U
-#define TUN_TABLE 5373U          /* our routing table; decision 13 */
-#define TUN_RULE_PRIO 5300U      /* "lookup 5373"; 5299..5310 is our band */
+#define TUN_QUEUE_PACKETS                                                                          \
+	4096U /* ours: a burst of 1,000 connects overruns the default of 500, and a lost SYN costs a second */
+#define TUN_TABLE 5373U	    /* our routing table; decision 13 */
+#define TUN_RULE_PRIO 5300U /* "lookup 5373"; 5299..5310 is our band */
 #define TUN_RULE_FIRST 5299U
 #define TUN_RULE_LAST 5310U
-#define TUN_MARK 0x5373U         /* fwmark of our own sockets (system mode) */
-#define TUN_NAME_MAX 15U         /* IFNAMSIZ - 1 */
+#define TUN_MARK 0x5373U /* fwmark of our own sockets (system mode) */
+#define TUN_NAME_MAX 15U /* IFNAMSIZ - 1 */
 #define TUN_ROUTES_MAX 4096U
 
 struct tun;
 
+/** tun_clone_open() - open /dev/net/tun; as root, since some machines let nobody else (udev's default is everybody)
+ * Return: the descriptor for tun_open(); ST_ENOENT (no /dev/net/tun); ST_EPERM; ST_ESYS. Logged with what to do. */
+int tun_clone_open(void);
 /** tun_open() - make the device @name with checksum offload, MTU TUN_MTU, up, without IPv6 autoconfiguration
- * Return: 0 and *@out; ST_EINVAL (no name for a device); ST_EEXIST if a device of that name exists; ST_EPERM; ST_ENOENT (no
- * /dev/net/tun); ST_ENOMEM; ST_ESYS. Logged with what to do. */
-int tun_open(struct tun **out, const char *name);
+ * Takes @clone_fd, also on failure. Return: 0 and *@out; ST_EINVAL (no name for a device); ST_EEXIST if a device of that name
+ * exists; ST_EPERM; ST_ENOMEM; ST_ESYS. Logged with what to do. */
+int tun_open(struct tun **out, const char *name, int clone_fd);
 void tun_close(struct tun *t); /* the device goes; NULL is fine */
 int tun_fd(const struct tun *t);
 const char *tun_name(const struct tun *t);
@@ -41,7 +46,8 @@ ssize_t tun_read(struct tun *t, uint8_t *buf, size_t cap, bool *csum_ok);
 /** tun_writev() - one packet. @csum_start: offset of the TCP header whose checksum field holds the pseudo-header's sum for the kernel to
  * finish at @csum_start + @csum_offset; 0: the packet is complete. Return: 0; ST_EAGAIN (queue full: drop it, TCP repeats);
  * ST_EINVAL (no part, or more than 256); ST_ESYS (not logged above debug) */
-int tun_writev(struct tun *t, const struct iovec *iov, int n, uint16_t csum_start, uint16_t csum_offset);
+int tun_writev(struct tun *t, const struct iovec *iov, int n, uint16_t csum_start,
+	       uint16_t csum_offset);
 
 /** tun_addr_add() - @own: the device's address (/32 or /128 noprefixroute); one that is there already is not an error, nor is an
  * IPv6 address where IPv6 is switched off (left out, said once). Return: 0; ST_EINVAL; ST_EPERM; ST_ESYS (logged) */
@@ -85,7 +91,7 @@ struct tun_main_route {
 int tun_main_routes(struct tun_main_route *out, size_t cap, uint32_t skip_ifindex);
 
 /* A netlink socket that wakes on link, address and route changes; for the loop. */
-int tun_monitor_open(void);                 /* Return: fd (the caller closes it); ST_ESYS */
-bool tun_monitor_drain(int fd);             /* reads all; true if routes, addresses or links changed */
+int tun_monitor_open(void);	/* Return: fd (the caller closes it); ST_ESYS */
+bool tun_monitor_drain(int fd); /* reads all; true if routes, addresses or links changed */
 
 #endif

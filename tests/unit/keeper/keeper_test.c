@@ -41,7 +41,6 @@
 #define UID 65534U
 #define WITHIN_MS 1000 /* decision 14 */
 
-static bool ready;
 static char base[32], run_path[48];
 
 static void run(const char *cmd)
@@ -100,10 +99,6 @@ static void write_file(const char *path, const char *text)
 static int group_setup(void **state)
 {
 	(void)state;
-	if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
-		fprintf(stderr, "skipping: needs root and a network namespace of its own\n");
-		return 0;
-	}
 	/* Keepers outlive the processes that forked them; we want to reap them. */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return -1;
@@ -112,7 +107,6 @@ static int group_setup(void **state)
 		return -1;
 	snprintf(run_path, sizeof(run_path), "%s/run", base);
 	keep_set_run_dir(run_path);
-	ready = true;
 	return 0;
 }
 
@@ -121,26 +115,22 @@ static int group_teardown(void **state)
 	char cmd[64];
 
 	(void)state;
-	if (!ready)
-		return 0;
 	snprintf(cmd, sizeof(cmd), "rm -r %s", base);
 	return system(cmd) == 0 ? 0 : -1;
 }
 
-static int setup(void **state)
+/* Stands for all the tests where there are no rights to run them. */
+static void needs_rights(void **state)
 {
 	(void)state;
-	if (!ready)
-		skip();
-	return 0;
+	print_message("skipping all of keeper: needs root and a network namespace of its own\n");
+	skip();
 }
 
 /* Each test leaves nothing: neither rules nor folders nor keepers. */
 static int teardown(void **state)
 {
 	(void)state;
-	if (!ready)
-		return 0;
 	if (strlen(output("ip rule show pref 5300; ip -6 rule show pref 5300; "
 			  "ip route show table 5373 2>/dev/null")) > 0)
 		return -1;
@@ -324,7 +314,8 @@ static void daemon_main(int report, const char *name)
 		_exit(2);
 	net_prefix_parse(&routes[0].prefix, "10.0.0.0/8");
 	net_prefix_parse(&routes[1].prefix, "10.1.0.0/16");
-	if (tun_open(&t, "ssmkeep0") < 0 || tun_routes_set(t, routes, 2) < 0 || tun_rules_add() < 0)
+	if (tun_open(&t, "ssmkeep0", tun_clone_open()) < 0 || tun_routes_set(t, routes, 2) < 0 ||
+	    tun_rules_add() < 0)
 		_exit(3);
 	keep_path(sa.sun_path, sizeof(sa.sun_path), name, "control.sock");
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -871,7 +862,7 @@ static void run_dir_of_others(void **state)
 	assert_int_equal(keep_undo("one"), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
 {
@@ -901,5 +892,9 @@ int main(void)
 		TEST(run_dir_of_others),
 	};
 
+	const struct CMUnitTest none[] = { cmocka_unit_test(needs_rights) };
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
+		return cmocka_run_group_tests_name("keeper", none, NULL, NULL);
 	return cmocka_run_group_tests_name("keeper", tests, group_setup, group_teardown);
 }

@@ -19,8 +19,8 @@
 
 #include <linux/if.h>
 #include <linux/if_tun.h>
-#include <linux/ipv6.h>
 #include <linux/ipv6_route.h>
+#include <linux/rtnetlink.h>
 #include <linux/route.h>
 #include <linux/virtio_net.h>
 
@@ -67,18 +67,49 @@ static int configure4(int s, struct ifreq *req)
 	return ioctl(s, SIOCADDRT, &route);
 }
 
+/* By netlink, since only there DAD can be left out: until its work has run the address can't be a source. */
+static int add_address6(int ifindex)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifaddrmsg m;
+		struct rtattr a;
+		uint8_t addr[16];
+	} req = {
+		.h = { .nlmsg_len = sizeof(req),
+		       .nlmsg_type = RTM_NEWADDR,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE },
+		.m = { .ifa_family = AF_INET6,
+		       .ifa_prefixlen = 128,
+		       .ifa_flags = IFA_F_NODAD,
+		       .ifa_index = (uint32_t)ifindex },
+		.a = { .rta_len = RTA_LENGTH(16), .rta_type = IFA_LOCAL },
+	};
+	struct {
+		struct nlmsghdr h;
+		struct nlmsgerr e;
+		uint8_t rest[256];
+	} ack = { 0 };
+	int s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), r = -1;
+
+	inet_pton(AF_INET6, "fd00:5::1", req.addr);
+	if (send(s, &req, sizeof(req), 0) == (ssize_t)sizeof(req) &&
+	    recv(s, &ack, sizeof(ack), 0) > 0 && ack.h.nlmsg_type == NLMSG_ERROR)
+		r = ack.e.error;
+	close(s);
+	return r;
+}
+
 static int configure6(int ifindex)
 {
-	struct in6_ifreq addr = { .ifr6_prefixlen = 128, .ifr6_ifindex = ifindex };
 	struct in6_rtmsg route = { .rtmsg_dst_len = 64,
 				   .rtmsg_flags = RTF_UP,
 				   .rtmsg_metric = 1,
 				   .rtmsg_ifindex = ifindex };
 	int s = socket(AF_INET6, SOCK_DGRAM, 0), r;
 
-	inet_pton(AF_INET6, "fd00:5::1", &addr.ifr6_addr);
 	inet_pton(AF_INET6, "fd00:9::", &route.rtmsg_dst);
-	r = ioctl(s, SIOCSIFADDR, &addr) < 0 || ioctl(s, SIOCADDRT, &route) < 0 ? -1 : 0;
+	r = add_address6(ifindex) < 0 ? -1 : ioctl(s, SIOCADDRT, &route);
 	close(s);
 	return r;
 }

@@ -6,7 +6,7 @@
  * exits, lies about its length, hangs with a child of its own (all killed at the deadline), outlives a cancel or the runner's
  * end; 64 jobs and no more, 16 at once; unknown kinds; the runner killed: every job closed; callbacks that cancel and free;
  * names: localhost, none, too long, literals without a job; identity, capabilities, environment, descriptors, session;
- * an identity that can't be had.
+ * an identity that can't be had; the log handed over.
  * A hanging job holds a FIFO open for writing: the FIFO's end tells that all its processes are gone.
  */
 #include "runner/runner.h"
@@ -757,6 +757,33 @@ static void descriptors(void **state)
 	result_fini(&r);
 }
 
+static void log_is_handed_over(void **state)
+{
+	struct world *w = *state;
+	struct result r = { 0 };
+	int log_pipe[2];
+	char text[256];
+	ssize_t n;
+
+	assert_int_equal(pipe2(log_pipe, O_CLOEXEC), 0);
+	assert_int_equal(run_note_log(w->runner, log_pipe[1]), 0);
+	close(log_pipe[1]);
+	job_run(w, &r, KIND_CRASH, "", 0, LONG_MS);
+	n = read(log_pipe[0], text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	assert_non_null(strstr(text, "job crash was killed by signal 6"));
+	job_run(w, &r, KIND_FDS, "", 0, LONG_MS);
+	assert_int_equal(r.len, 4);
+	/* The runner holds it as its stderr alone: its end is the pipe's end. */
+	run_free(w->runner);
+	w->runner = NULL;
+	assert_runner_ended(w, false);
+	assert_int_equal(read(log_pipe[0], text, sizeof(text)), 0);
+	close(log_pipe[0]);
+	result_fini(&r);
+}
+
 static int group_setup(void **state)
 {
 	(void)state;
@@ -807,6 +834,7 @@ int main(void)
 		cmocka_unit_test(identity_out_of_reach),
 		TEST(environment),
 		TEST(descriptors),
+		TEST(log_is_handed_over),
 	};
 
 	return cmocka_run_group_tests_name("runner", tests, group_setup, group_teardown);
