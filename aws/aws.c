@@ -11,6 +11,7 @@
  */
 #include "aws/aws.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,8 +161,10 @@ static void on_idle(void *arg, uint64_t now_ms)
 	uint32_t pos = 0;
 
 	(void)now_ms;
-	if (!hnd_next(&a->calls, &pos))
-		multi_close(a);
+	if (hnd_next(&a->calls, &pos))
+		return;
+	multi_close(a);
+	malloc_trim(0); /* a CA store is thousands of small pieces: glibc keeps them otherwise */
 }
 
 CURLM *aws_multi(struct aws *a)

@@ -38,25 +38,32 @@ struct aws_account_opts {
 
 /** aws_new() - Return: 0; ST_ENOMEM; ST_ESYS */
 int aws_new(struct aws **out, const struct aws_opts *opts);
-void aws_free(struct aws *a); /* calls under way end without callback */
+/** aws_free() - calls under way end without callback; not from a callback of a call; accounts may be freed later. NULL is fine */
+void aws_free(struct aws *a);
 /** aws_account_new() - strings are copied. Return: 0; ST_ENOMEM */
 int aws_account_new(struct aws_account **out, struct aws *a, const struct aws_account_opts *opts);
+/** aws_account_free() - its calls end without callback; also from a callback. NULL is fine */
 void aws_account_free(struct aws_account *acc);
-/** aws_account_ca_bundle(), aws_account_proxy() - what the WebSocket must use too: PEM path or NULL; proxy URL for an https host or NULL */
+/** aws_account_ca_bundle(), aws_account_proxy() - what the WebSocket must use too: PEM path or NULL; proxy URL for an https host
+ * or NULL (it may hold a password). Asked anew each time; valid until the next call of the same function on @acc */
 const char *aws_account_ca_bundle(struct aws_account *acc);
 const char *aws_account_proxy(struct aws_account *acc, const char *host);
 
 #define AWS_TOKEN_MAX KIB(16) /* ours: TokenValue; real ones exceed the model's 300 */
 
+/*
+ * err: ST_EAUTH credentials missing or refused; ST_EPERM denied; ST_ENOENT unknown target or session; ST_ECLOSED target
+ * not connected; ST_EINVAL no usable region, endpoint, document or parameter; ST_EAGAIN throttled or a fault of the
+ * service; ST_EREFUSED, ST_EUNREACH, ST_ETIMEOUT, ST_ETLS transport; ST_EPEER nonsense; ST_ENOMEM
+ */
 struct aws_error {
-	int err; /* ST_EAUTH credentials missing or refused, ST_EPERM denied, ST_ENOENT unknown target or session, ST_ECLOSED target not connected,
-			   * ST_EREFUSED/ST_EUNREACH/ST_ETIMEOUT/ST_ETLS transport, ST_EPEER nonsense, ST_EAGAIN throttled */
+	int err;
 	bool retryable;	 /* the same call may succeed later without a person */
 	int http_status; /* 0: no answer */
 	char code[128];	 /* "AccessDeniedException"; "" if none; foreign text made safe */
 	char request_id[80];
-	char text
-		[1024]; /* "An error occurred (X) when calling the StartSession operation: …" made safe, one line */
+	/* "An error occurred (X) when calling the StartSession operation: …" made safe, one line */
+	char text[1024];
 	char hint[512]; /* one line that says what to do; "" if nothing is known */
 };
 
@@ -78,7 +85,8 @@ struct aws_start {
 	const char *const *
 		parameters; /* "name", "value" pairs, NULL-terminated; each becomes a list of one */
 };
-/** aws_start_session() - Return: 0 and *@out; ST_EFULL (64 calls under way); ST_ENOMEM */
+/** aws_start_session() - at most 3 attempts and 40 s; @out may be NULL. @done is never called from within.
+ * Return: 0 and *@out; ST_EFULL (64 calls under way); ST_ENOMEM */
 int aws_start_session(struct aws_account *acc, aws_call *out, const struct aws_start *s,
 		      aws_session_fn *done, void *arg);
 int aws_resume_session(struct aws_account *acc, aws_call *out, const char *session_id,

@@ -82,7 +82,8 @@ struct config {
 	const char *file; /* the file that was used; NULL: flags alone */
 	struct cfg_upstream *upstreams;
 	size_t n_upstreams;
-	struct cfg_route *routes; /* most specific first */
+	struct cfg_route *
+		routes; /* most specific first, also with CFG_ORDER_FIRST: what an earlier rule covered is out */
 	size_t n_routes;
 	enum cfg_match_order match_order;
 	enum cfg_action default_action;
@@ -100,6 +101,7 @@ struct cfg_problem {
 	char text[512];
 };
 
+/* 70 KiB: not for a small stack. */
 struct cfg_report {
 	struct cfg_problem problems[CFG_PROBLEMS_MAX];
 	size_t n;

@@ -173,7 +173,8 @@ static void check_keys(struct cfg_loader *ld, const struct cfg_upstream *u)
 	if (aws->access_key && !aws->region)
 		cfg_error(ld, &u->place, "upstreams.%s.aws: access_key needs region", u->name);
 	if (aws->access_key && aws->profile)
-		cfg_error(ld, &u->place, "upstreams.%s.aws: either profile or access_key", u->name);
+		cfg_note(ld, &u->place,
+			 "upstreams.%s.aws: access_key is used, not the profile's keys", u->name);
 }
 
 static void check_upstream(struct cfg_loader *ld, struct cfg_upstream *u)

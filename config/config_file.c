@@ -4,8 +4,8 @@
  *
  * Theory of operation: the candidates are tried in the order of the design's section 5. A file is opened first and judged by
  * its descriptor. Whoever may write to the file, or to its folder, decides where this machine's traffic goes: both must
- * belong to the caller or root and be writable by nobody else (a folder with the sticky bit, as /tmp, is fine: others
- * can't replace the file there). ./config.yaml, which nobody named, is skipped with a note when it does not
+ * belong to the caller or root and be writable by nobody else (a folder with the sticky bit, as /tmp, is fine for a file
+ * that was named: others can't replace it there). ./config.yaml, which nobody named, is skipped with a note when it does not
  * qualify; any other file is refused.
  */
 #include <errno.h>
@@ -57,11 +57,11 @@ static const char *candidate_path(const struct cfg_opts *o, enum candidate which
 	return n > 0 && (size_t)n < cap ? out : NULL;
 }
 
-static const char *distrust(const struct stat *st, uid_t caller, bool is_folder)
+static const char *distrust(const struct stat *st, uid_t caller, bool sticky_is_fine)
 {
 	if (st->st_uid != caller && st->st_uid != 0)
 		return "belongs to another user";
-	if (is_folder && (st->st_mode & S_ISVTX))
+	if (sticky_is_fine && (st->st_mode & S_ISVTX))
 		return NULL;
 	if (st->st_mode & S_IWOTH)
 		return "can be written by everyone";
@@ -96,7 +96,7 @@ static bool folder_is_fine(struct cfg_loader *ld, enum candidate which, const ch
 	if (stat(folder, &st) < 0)
 		return turn_down(ld, which, path, strerror(errno));
 	*is_roots = st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH));
-	if (!(why = distrust(&st, ld->opts->caller, true)))
+	if (!(why = distrust(&st, ld->opts->caller, which != IN_FOLDER)))
 		return true;
 	snprintf(text, sizeof(text), "its folder %s", why);
 	return turn_down(ld, which, path, text);

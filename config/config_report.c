@@ -33,6 +33,9 @@ static const char *name_keep(struct cfg_report *r, const char *name)
 }
 
 static void add(struct cfg_report *r, const struct cfg_place *at, bool warning, const char *fmt,
+		va_list ap) ST_PRINTF(4, 0);
+
+static void add(struct cfg_report *r, const struct cfg_place *at, bool warning, const char *fmt,
 		va_list ap)
 {
 	struct cfg_problem *p;

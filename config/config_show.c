@@ -86,8 +86,12 @@ static void targets_format(char *out, size_t cap, const struct cfg_upstream *u)
 {
 	size_t at = (size_t)snprintf(out, cap, "[");
 
-	for (size_t i = 0; i < u->n_targets && at < cap; i++)
-		at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", u->targets[i]);
+	for (size_t i = 0; i < u->n_targets && at < cap; i++) {
+		char one[TEXT_SAFE_MAX * 4 + 8];
+
+		text_format(one, sizeof(one), u->targets[i]);
+		at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", one);
+	}
 	if (at < cap)
 		snprintf(out + at, cap - at, "]");
 }

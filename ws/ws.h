@@ -4,7 +4,9 @@
  *
  * The only folder that includes libwebsockets. One ws_ctx serves one loop. Nothing here resolves
  * names (that blocks): the caller passes an address. Callbacks come from the loop only, never from
- * inside a ws_ call; inside any callback every ws_ call is allowed but ws_ctx_free().
+ * inside a ws_ call; inside any callback every ws_ call is allowed but ws_ctx_free(). One ws_ctx a
+ * process: lws keeps process-wide numbers, and a second context made later breaks TLS handshakes that
+ * run in the first. Descriptors above 16383 are refused.
  */
 #ifndef WS_WS_H
 #define WS_WS_H
@@ -47,12 +49,15 @@ struct ws_events {
 	 * ST_EREFUSED TCP refused, ST_EUNREACH, ST_ETIMEOUT, ST_ETLS, ST_EPEER (not 101, protocol broken). @status: HTTP status of a
 	 * refused upgrade or WebSocket close code, 0 if none. @reason: foreign text: X509's own words, close reason, … */
 	void (*closed)(void *arg, ws_conn c, int err, int status, const char *reason);
-	/* a pong or ping arrived; NULL: not wanted */
+	/* a pong or ping arrived, or a piece of a longer message; NULL: not wanted. (lws answers pings itself and tells
+	 * nobody: something that came and gave no message is taken for one. A ping in one read with messages is not told.) */
 	void (*alive)(void *arg, ws_conn c);
 };
 
 struct ws_connect_opts {
-	const char *url;             /* ws:// or wss://, used byte for byte; never logged */
+	/* ws:// or wss://, path and query used byte for byte; never logged. ST_EINVAL: user@, a fragment, blanks, a host
+	 * of more than 110 bytes, path and query of 2000 or more (lws's buffers) */
+	const char *url;
 	struct net_endpoint address; /* where to connect: the host of @url or the proxy, already resolved */
 	const char *proxy_auth;      /* "user:password" for the proxy; NULL: none */
 	bool via_proxy;              /* @address is an HTTP proxy: CONNECT to the URL's host first */
@@ -71,18 +76,19 @@ int ws_connect(struct ws_ctx *ctx, ws_conn *out, const struct ws_connect_opts *o
 /**
  * ws_send() - queue one message; frames queued in one turn leave together, WS_BATCH_MAX a TLS record
  * @p is copied (and masked). Return: 0; ST_EAGAIN if the queue would exceed WS_QUEUE_MAX: nothing was taken, wait for writable();
- * ST_ECLOSED; ST_ENOMEM
+ * ST_ECLOSED; ST_ENOMEM; ST_EINVAL if @len is above WS_QUEUE_MAX. Before open() messages are queued.
  */
 int ws_send(struct ws_ctx *ctx, ws_conn c, const uint8_t *p, size_t len, bool text);
 /** ws_queued() - bytes not yet given to the kernel; 0 for a stale handle */
 size_t ws_queued(struct ws_ctx *ctx, ws_conn c);
-/** ws_close() - send what is queued, then a Close frame; closed() follows. Stale is fine. */
+/** ws_close() - send what is queued, then a Close frame; closed() follows, with @code and @reason, within 10 s. No
+ * message() comes after it. @reason: at most 123 bytes are sent. Stale is fine. */
 void ws_close(struct ws_ctx *ctx, ws_conn c, uint16_t code, const char *reason);
 /** ws_drop() - at once, without a Close frame, and no event follows */
 void ws_drop(struct ws_ctx *ctx, ws_conn c);
 /** ws_pause() - stop (true) or go on (false) reading from this connection: back-pressure by TCP */
 void ws_pause(struct ws_ctx *ctx, ws_conn c, bool stop);
-/** ws_set_arg() - events and their arg from now on (an accepted server connection finds its owner) */
+/** ws_set_events() - events and their arg from now on (an accepted server connection finds its owner) */
 void ws_set_events(struct ws_ctx *ctx, ws_conn c, const struct ws_events *events, void *arg);
 
 /* ---- server: HTTP routes and upgrades of one listener ---- */
@@ -92,8 +98,10 @@ typedef handle ws_req; /* one HTTP request or upgrade that waits for its answer 
 
 struct ws_request {
 	const char *method; /* "GET", "POST", "HEAD", … */
-	const char *path;   /* decoded by nobody: as sent, without the query */
-	const char *query;  /* behind '?', as sent; "" if none */
+	/* As sent, without the query. Exceptions, where lws's decoded form is given: it has "//" or a "." or ".." segment (they
+	 * are resolved), the request was pipelined behind another one, or the line is longer than 2 KiB. */
+	const char *path;
+	const char *query;  /* behind '?', as sent, with the same exceptions; "" if none */
 	const uint8_t *body;
 	size_t body_len;
 	struct net_endpoint peer;
@@ -106,7 +114,9 @@ struct ws_request {
 const char *ws_req_header(struct ws_ctx *ctx, ws_req r, const char *name);
 
 struct ws_server_events {
-	/* a whole request with its body; answer now or later with ws_reply(); borrowed until return */
+	/* a whole request with its body; answer now or later with ws_reply(); borrowed until return. Answered by ws/ itself:
+	 * unknown method 405, no Content-Length where a body is due or a chunked body 411 (lws 4.1.6 reads none), above
+	 * WS_HTTP_BODY_MAX 413. A connection without a whole request for 15 s is closed. */
 	void (*request)(void *arg, ws_req r, const struct ws_request *req);
 	/* an upgrade: return 0 and fill *@events, *@events_arg to accept, or an HTTP status (4xx, 5xx) to refuse; open() follows */
 	int (*upgrade)(void *arg, ws_req r, const struct ws_request *req, const struct ws_events **events,
@@ -117,13 +127,14 @@ struct ws_listen_opts {
 	struct net_endpoint address; /* port 0: any, see ws_server_port() */
 	const char *cert_file, *key_file; /* PEM; both NULL: plain text */
 	const char *client_ca_file;       /* accept client certificates of this CA (optional for the client); NULL: no */
-	uint32_t max_conns;               /* 0: 4096 */
+	uint32_t max_conns;               /* 0: 4096; beyond: left in the kernel's queue */
 };
 
 /** ws_listen() - Return: 0 and *@out; ST_ESYS (address in use…, logged); ST_ETLS (certificate, logged) */
 int ws_listen(struct ws_ctx *ctx, struct ws_server **out, const struct ws_listen_opts *opts,
 	      const struct ws_server_events *events, void *arg);
 uint16_t ws_server_port(const struct ws_server *s);
+/** ws_server_free() - stops listening and closes what is not upgraded; open WebSockets stay. NULL is fine. */
 void ws_server_free(struct ws_server *s);
 
 /** ws_reply() - answer with @status and a body (copied); stale is fine. @headers: further "Name", "value" pairs, NULL-terminated */

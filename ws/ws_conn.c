@@ -57,7 +57,7 @@ static void on_limit(void *arg, uint64_t now_ms)
 	conn_kill(arg, ST_ETIMEOUT, 0, "no answer in time");
 }
 
-static void close_limit(struct conn *c)
+void conn_close_limit(struct conn *c)
 {
 	if (loop_timer_set(c->ctx->loop, &c->limit, conn_now(c) + WS_CLOSE_MS) < 0)
 		conn_kill(c, ST_ENOMEM, 0, "out of memory");
@@ -240,7 +240,7 @@ void conn_dead(struct conn *c)
 }
 
 /* Tells the owner, and hands the memory to the reaper. */
-void conn_bury(struct conn *c)
+static void bury(struct conn *c)
 {
 	const struct ws_events *events = c->events;
 
@@ -325,6 +325,8 @@ static void kill_now(struct conn *c)
 {
 	conn_unwatch(c);
 	conn_service(c, POLLHUP);
+	if (c->wsi)
+		lws_set_opaque_user_data(c->wsi, NULL); /* never seen; it must not find us again */
 	conn_dead(c);
 }
 
@@ -334,7 +336,7 @@ void conn_flush(struct conn *c)
 		kill_now(c);
 	if (c->state == CONN_DEAD) {
 		if (list_linked(&c->node))
-			conn_bury(c);
+			bury(c);
 		return;
 	}
 	if (c->state == CONN_HTTP)
@@ -435,7 +437,8 @@ static int refuse(struct conn *c, uint16_t code, const char *why)
 	conn_cause(c, ST_EPEER, code, why);
 	conn_set_state(c, CONN_CLOSING, why);
 	c->close_sent = true;
-	close_limit(c);
+	buf_consume(&c->tx, c->tx.len); /* nothing may follow a Close frame */
+	conn_close_limit(c);
 	conn_mark(c);
 	return -1;
 }
@@ -470,92 +473,4 @@ int conn_on_receive(struct conn *c, const uint8_t *p, size_t len)
 	}
 	buf_consume(&c->rx, c->rx.len);
 	return c->kill ? -1 : 0;
-}
-
-/* ---- the owner's calls ---- */
-
-int ws_send(struct ws_ctx *ctx, ws_conn h, const uint8_t *p, size_t len, bool text)
-{
-	struct conn *c = hnd_get(&ctx->handles, h);
-	int r;
-
-	if (!c || c->kill || c->state >= CONN_CLOSING)
-		return ST_ECLOSED;
-	if (len > WS_QUEUE_MAX)
-		return ST_EINVAL;
-	if (c->tx.len + c->in_lws + len > WS_QUEUE_MAX) {
-		c->want_writable = true;
-		return ST_EAGAIN;
-	}
-	if ((r = frame_put(ctx, &c->tx, c->client, text ? WS_OP_TEXT : WS_OP_BINARY, p, len)) < 0) {
-		c->want_writable = r == ST_EAGAIN;
-		return r;
-	}
-	if (c->tx.len + c->in_lws > WS_QUEUE_MAX / 2)
-		c->want_writable = true;
-	conn_mark(c);
-	return 0;
-}
-
-size_t ws_queued(struct ws_ctx *ctx, ws_conn h)
-{
-	const struct conn *c = hnd_get(&ctx->handles, h);
-
-	return c ? c->tx.len + c->in_lws : 0;
-}
-
-void ws_close(struct ws_ctx *ctx, ws_conn h, uint16_t code, const char *reason)
-{
-	struct conn *c = hnd_get(&ctx->handles, h);
-
-	if (!c || c->state >= CONN_CLOSING || c->kill)
-		return;
-	if (c->state != CONN_OPEN) {
-		conn_kill(c, ST_ECLOSED, 0, "closed before it was open");
-		return;
-	}
-	conn_set_state(c, CONN_CLOSING, "ws_close");
-	conn_cause(c, ST_ECLOSED, code, reason);
-	c->close_code = code;
-	text_copy(c->close_reason, sizeof(c->close_reason), reason ? reason : "");
-	close_limit(c);
-	if (c->paused) {
-		c->paused = false; /* the peer's Close frame must be read */
-		c->resume = true;
-	}
-	conn_mark(c);
-}
-
-void ws_drop(struct ws_ctx *ctx, ws_conn h)
-{
-	struct conn *c = hnd_del(&ctx->handles, h);
-
-	if (!c)
-		return;
-	c->handle = 0;
-	c->events = NULL;
-	conn_kill(c, ST_ECANCELED, 0, "dropped");
-}
-
-void ws_pause(struct ws_ctx *ctx, ws_conn h, bool stop)
-{
-	struct conn *c = hnd_get(&ctx->handles, h);
-
-	if (!c || c->paused == stop || c->state != CONN_OPEN || c->kill)
-		return;
-	c->paused = stop;
-	c->resume = !stop;
-	if (stop)
-		lws_rx_flow_control(c->wsi, 0);
-	conn_mark(c);
-}
-
-void ws_set_events(struct ws_ctx *ctx, ws_conn h, const struct ws_events *events, void *arg)
-{
-	struct conn *c = hnd_get(&ctx->handles, h);
-
-	if (!c)
-		return;
-	c->events = events;
-	c->arg = arg;
 }

@@ -60,7 +60,7 @@ static void on_connect_error(struct conn *c, const char *why, size_t len)
 		conn_cause(c, ST_EPEER, status, text);
 		return;
 	}
-	if (c->tls && SSL_is_init_finished(lws_get_ssl(c->wsi)) == 0) {
+	if (c->tls && (!lws_get_ssl(c->wsi) || !SSL_is_init_finished(lws_get_ssl(c->wsi)))) {
 		tls_failure(c);
 		return;
 	}
@@ -80,6 +80,7 @@ static int on_peer_close(struct conn *c, const uint8_t *p, size_t len)
 	}
 	if (c->state != CONN_CLOSING)
 		conn_cause(c, ST_ECLOSED, status, text);
+	buf_consume(&c->tx, c->tx.len); /* lws answers, and nothing may follow a Close frame */
 	return 0;
 }
 
@@ -167,6 +168,7 @@ void vhost_info_init(struct lws_context_creation_info *info, struct ws_ctx *ctx)
 		.gid = -1,
 		.uid = -1,
 		.timeout_secs = 60, /* ours are shorter */
+		.timeout_secs_ah_idle = 60,
 		.keepalive_timeout = 60,
 		.retry_and_idle_policy = &no_idle_policy,
 		/* Without this lws takes http_proxy from the environment, for wss too. */

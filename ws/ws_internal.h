@@ -187,8 +187,9 @@ void conn_cause(struct conn *c, int err, int status, const char *reason);
 void conn_kill(struct conn *c, int err, int status, const char *reason);
 /* It has no socket any more. */
 void conn_dead(struct conn *c);
+/* Closing may take WS_CLOSE_MS. */
+void conn_close_limit(struct conn *c);
 void conn_flush(struct conn *c);
-void conn_bury(struct conn *c);
 void conn_on_fd(void *arg, uint32_t events, uint64_t now_ms);
 int conn_on_receive(struct conn *c, const uint8_t *p, size_t len);
 int conn_on_writeable(struct conn *c);

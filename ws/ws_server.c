@@ -75,7 +75,7 @@ static void on_accept(void *arg, uint32_t events, uint64_t now_ms)
 		}
 		return;
 	}
-	/* Full: the kernel's queue waits until one leaves (conn_bury()). */
+	/* Full: the kernel's queue waits until one leaves (ws_conn.c). */
 	if (s->conns >= s->max_conns)
 		(void)loop_fd_mod(s->ctx->loop, s->watch, 0);
 }

@@ -492,7 +492,7 @@ static void test_keys_are_read_anew(void **state)
 	struct got g = { 0 };
 	struct aws_account *acc = account(f, &(struct aws_account_opts){ 0 });
 	struct aws_start s = { .target = "i-ok" };
-	char config[160];
+	char config[256];
 
 	snprintf(config, sizeof(config), "[default]\nregion = eu-west-1\nendpoint_url = %s\n",
 		 url_of("http", "127.0.0.1", server.http));

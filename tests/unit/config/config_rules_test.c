@@ -237,8 +237,6 @@ static const struct {
 	  "access_key needs region" },
 	{ UP "    aws: {secret_key: x}\n" RT, 2, 3, "secret_key needs access_key" },
 	{ UP "    aws: {session_token: x}\n" RT, 2, 3, "session_token needs access_key" },
-	{ UP "    aws: {profile: q, access_key: AKIDEXAMPLEEXAMPLE, secret_key: x, region: r}\n" RT,
-	  2, 3, "either profile or access_key" },
 	{ UP "    aws: {endpoint_url: ftp://x}\n" RT, 4, 25, "upstreams.p.aws.endpoint_url" },
 	{ UP "    aws: {data_endpoint: a/b}\n" RT, 4, 26, "upstreams.p.aws.data_endpoint" },
 	{ UP "    ssh: {port: 0}\n" RT, 4, 17, "1 to 65535 is expected" },
@@ -402,6 +400,9 @@ static void test_notes(void **state)
 		{ UP "    resolver: 10.0.0.2\n" RT, 4, "upstreams.p.resolver: accepted" },
 		{ UP RT "sleep_detection_threshold: 30\n", 6, "not needed" },
 		{ UP RT "dns: {mode: fake-ip}\n", 6, "dns.mode: accepted" },
+		{ UP "    aws: {profile: q, access_key: AKIDEXAMPLEEXAMPLE, secret_key: x, region: "
+		     "r}\n" RT,
+		  2, "access_key is used" },
 		{ UP, 0, "there are no routes" },
 		{ UP RT "  - {match: 10.0.0.0/8, upstream: p}\n", 6,
 		  "10.0.0.0/8 is never reached: line 5" },
@@ -564,7 +565,8 @@ static void test_discretion(void **state)
 	free(r);
 }
 
-static char *show(const struct config *c)
+/* not inlined: GCC 12 takes the buffer for a dangling one */
+static __attribute__((noinline)) char *show(const struct config *c)
 {
 	char *text = NULL;
 	size_t len;
@@ -584,13 +586,13 @@ static void test_show(void **state)
 	(void)state;
 	assert_null(strstr(text, "geheim"));
 	assert_non_null(strstr(text, "secret_key: (set)"));
-	assert_non_null(strstr(text, "region: eu-west-1                       # /d/f:4:37\n"));
+	assert_non_null(strstr(text, "region: eu-west-1                         # /d/f:4:39\n"));
 	assert_non_null(strstr(text, "# default\n"));
 	assert_non_null(strstr(text, "reason: \"ticket \\x227\\x22\""));
 	cfg_free(c);
 	/* it loads again, once the masked values are something that keys may be */
-	for (char *p; (p = strstr(text, "(set)"));)
-		memcpy(p, "xxxxx", 5);
+	for (char *mask = strstr(text, "(set)"); mask; mask = strstr(mask, "(set)"))
+		memcpy(mask, "xxxxx", 5);
 	again = cx_good(text);
 	assert_string_equal(again->upstreams[0].reason, "ticket \"7\"");
 	assert_int_equal(again->upstreams[0].pace_per_s, 500);

@@ -6,7 +6,7 @@
  * address as name; a bundle of the connection; an unusable bundle; answers other than 101; silence
  * at each stage; plain text on a TLS port and the reverse; close and drop while connecting; client
  * certificate; http_proxy of the environment is not used; a proxy with and without credentials, its
- * answer in pieces, its refusal, its silence.
+ * answer in pieces, its refusal, its silence; SO_MARK (as root).
  */
 #include "testkit.h"
 
@@ -501,6 +501,37 @@ static void proxy_of_the_environment(void **state)
 	unsetenv("HTTP_PROXY");
 }
 
+/* The socket that lws uses carries the mark: looked for among this process's descriptors. */
+static void mark(void **state)
+{
+	struct kit k;
+	struct ws_connect_opts opts;
+	struct seen s;
+	char url[256];
+	unsigned marked = 0;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	kit_new(&k, true);
+	opts = kit_opts(&k, url);
+	opts.mark = 0x5373;
+	seen_init(&s, &k);
+	assert_int_equal(kit_connect(&k, &s, &opts), 0);
+	kit_until(&k, s.closed || s.opened);
+	assert_int_equal(s.opened, 1);
+	for (int fd = 3; fd < 256; fd++) {
+		uint32_t value = 0;
+		socklen_t len = sizeof(value);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_MARK, &value, &len) == 0 && value == 0x5373)
+			marked++;
+	}
+	assert_int_equal(marked, 1);
+	kit_free(&k);
+	seen_fini(&s);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -517,6 +548,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(via_proxy),
 		cmocka_unit_test(proxy_refuses),
 		cmocka_unit_test(proxy_of_the_environment),
+		cmocka_unit_test(mark),
 	};
 
 	if (argc > 1)

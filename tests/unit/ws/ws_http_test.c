@@ -6,7 +6,7 @@
  * does not; 404; an answer that comes late; keep-alive; empty POST; 405, 411, 413, 400; refused and
  * broken upgrades; a plain GET to an upgrade's path; pipelining; a request byte by byte; large
  * answers; the peer goes before the answer; stale requests; a full server; ws_server_free(); TLS;
- * an upgrade as a Go client sends it.
+ * an upgrade as a Go client sends it; garbage in place of requests and of frames.
  */
 #include "testkit.h"
 
@@ -558,6 +558,44 @@ static void broken_requests(void **state)
 	kit_free(&k);
 }
 
+/* After a good upgrade: random bytes, and random bytes behind the beginning of a frame. */
+static void garbage_after_upgrade(void **state)
+{
+	static const char head[] =
+		"GET /g HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+		"Sec-WebSocket-Version: 13\r\n\r\n";
+	uint32_t seed = 1;
+	struct kit k;
+
+	(void)state;
+	kit_new(&k, false);
+	for (int i = 0; i < 120; i++) {
+		char request[sizeof(head) + 400];
+		struct call c = { .port = ws_server_port(k.server),
+				  .request = request,
+				  .no_wait = true };
+
+		memcpy(request, head, sizeof(head) - 1);
+		for (size_t n = sizeof(head) - 1; n < sizeof(request); n++) {
+			seed = seed * 1664525U + 1013904223U;
+			request[n] = (char)(seed >> 24);
+		}
+		if (i % 2) { /* a masked frame whose length says much */
+			request[sizeof(head) - 1] = (char)(0x80 | (i / 2 % 16));
+			request[sizeof(head)] = (char)(0x80 | (125 + i / 2 % 3));
+		}
+		c.len = sizeof(request);
+		call_start(&c);
+		call_end(&k, &c);
+		free(c.answer);
+		kit_until(&k, k.srv.closed == (unsigned)i + 1);
+	}
+	assert_int_equal(k.upgrades, 120);
+	free(ask(&k, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n", "{}"));
+	kit_free(&k);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -574,6 +612,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(upgrade_by_hand),
 		cmocka_unit_test(full_server),
 		cmocka_unit_test(broken_requests),
+		cmocka_unit_test(garbage_after_upgrade),
 	};
 
 	if (argc > 1)

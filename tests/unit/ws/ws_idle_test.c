@@ -3,11 +3,13 @@
  * ws_idle_test.c - connections that say nothing are closed after 15 s, upgraded ones are not
  *
  * Cases, side by side on one TLS and one plain server: connected only; half a request; between two
- * requests; an open WebSocket; a request whose owner takes his time.
+ * requests; an open WebSocket; a request whose owner takes his time; ws_close() toward a peer that
+ * does not read ends after 10 s.
  */
 #include "testkit.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,13 +29,23 @@ static void idle(void **state)
 	static const char half[] = "GET / HTTP/1.1\r\nHost: h\r\nX-Half: ";
 	static const char whole[] = "GET /held HTTP/1.1\r\nHost: h\r\n\r\n";
 	struct kit plain, tls;
-	struct seen s;
+	struct seen s, stuck;
+	uint8_t *mib = calloc(1, MIB(1));
 	int fds[5];
 	uint64_t start_ms;
 
 	(void)state;
 	kit_new(&tls, true);
 	kit_open(&tls, &s);
+	tls.srv.opened = 0;
+	tls.srv.pause_at_open = true;
+	kit_open(&tls, &stuck);
+	for (int i = 0; i < 30; i++) {
+		(void)ws_send(tls.ctx, stuck.conn, mib, MIB(1), false);
+		assert_int_equal(loop_turn(tls.loop, 5), 0);
+	}
+	assert_true(ws_queued(tls.ctx, stuck.conn) > 0);
+	ws_close(tls.ctx, stuck.conn, 1000, "enough");
 	kit_new(&plain, false);
 	fds[0] = kit_dial(ws_server_port(tls.server));
 	fds[1] = kit_dial(ws_server_port(plain.server));
@@ -52,20 +64,27 @@ static void idle(void **state)
 		assert_int_equal(loop_turn(tls.loop, 100), 0);
 	}
 	for (int i = 0; i < 5; i++)
-		assert_false(hung_up(fds[i]));
+		if (hung_up(fds[i]))
+			fail_msg("connection %d was closed early", i);
 	while (loop_now_ms(plain.loop) < start_ms + 16000) {
 		assert_int_equal(loop_turn(plain.loop, 100), 0);
 		assert_int_equal(loop_turn(tls.loop, 100), 0);
 	}
 	for (int i = 0; i < 4; i++)
-		assert_true(hung_up(fds[i]));
+		if (!hung_up(fds[i]))
+			fail_msg("connection %d is still open", i);
 	assert_false(hung_up(fds[4]));
 	assert_int_equal(s.closed, 0);
+	assert_int_equal(stuck.closed, 1);
+	assert_int_equal(stuck.status, 1000);
+	assert_string_equal(stuck.reason, "enough");
 	for (int i = 0; i < 5; i++)
 		close(fds[i]);
 	kit_free(&plain);
 	kit_free(&tls);
 	seen_fini(&s);
+	seen_fini(&stuck);
+	free(mib);
 }
 
 int main(void)
