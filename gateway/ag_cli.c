@@ -4,11 +4,9 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include "base/text.h"
 #include "gateway/ag_internal.h"
 #include "gateway/gw_register.h"
+#include "gateway/gw_signal.h"
 #include "proto/ssm_chan.h"
 
 enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
@@ -24,7 +23,8 @@ enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
 static const char usage_text[] =
 	"usage: ssm-tun-agent --gateway URL --state DIR [options]\n"
 	"\n"
-	"  --gateway URL         wss://host:port or ws://127.0.0.1:port, the gateway's agents listener\n"
+	"  --gateway URL         wss://host:port or ws://127.0.0.1:port, the gateway's agents "
+	"listener\n"
 	"  --ca FILE             trust this CA (the gateway's ca.pem) instead of the system's\n"
 	"  --state DIR           key and tokens (default /var/lib/ssm-tun-agent)\n"
 	"  --host-id ID          our name as a target (default: the host name)\n"
@@ -36,8 +36,20 @@ static const char usage_text[] =
 	"  -v, -q                more, less in the log   --log-format text|json\n"
 	"  --help, --version\n";
 
-enum option_id { O_GATEWAY = 256, O_CA, O_STATE, O_HOST_ID, O_ORG, O_PACE, O_MAX_PAYLOAD,
-		 O_SSH_PORT, O_ALLOW, O_LOG_FORMAT, O_HELP, O_VERSION };
+enum option_id {
+	O_GATEWAY = 256,
+	O_CA,
+	O_STATE,
+	O_HOST_ID,
+	O_ORG,
+	O_PACE,
+	O_MAX_PAYLOAD,
+	O_SSH_PORT,
+	O_ALLOW,
+	O_LOG_FORMAT,
+	O_HELP,
+	O_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "gateway", required_argument, NULL, O_GATEWAY },
@@ -197,43 +209,11 @@ static int parse(struct cli *c, int argc, char **argv)
 
 /* ---- running ---- */
 
-struct signals {
-	struct loop *loop;
-	loop_watch watch;
-	int fd;
-};
-
-static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
-{
-	struct signals *s = arg;
-	struct signalfd_siginfo si;
-
-	(void)events;
-	(void)now_ms;
-	if (read(s->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
-		loop_stop(s->loop);
-}
-
-static int signals_open(struct signals *s, struct loop *loop)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	s->loop = loop;
-	if ((s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0)
-		return log_sys("signalfd");
-	return loop_fd_add(loop, &s->watch, s->fd, EPOLLIN, on_signal, s);
-}
-
 static int agent_run(const struct ag_opts *opts)
 {
 	struct ag ag = { .opts = opts };
 	const struct ws_ctx_opts wo = { .ca_bundle = opts->ca };
-	struct signals sig = { .fd = -1 };
+	struct gw_signals sig = { 0 };
 	uint8_t raw[CODEC_UUID_LEN];
 	int r;
 
@@ -241,12 +221,9 @@ static int agent_run(const struct ag_opts *opts)
 	codec_uuid_str(ag.boot_id, raw);
 	if ((r = ag_state_load(&ag.id, opts->state_dir)) == 0 && (r = loop_new(&ag.loop)) == 0 &&
 	    (r = ws_ctx_new(&ag.ws, ag.loop, &wo)) == 0 && (r = ags_new(&ag.sessions, &ag)) == 0 &&
-	    (r = ag_link_new(&ag.link, &ag)) == 0 && (r = signals_open(&sig, ag.loop)) == 0)
+	    (r = ag_link_new(&ag.link, &ag)) == 0 && (r = gw_signals_open(&sig, ag.loop)) == 0)
 		r = loop_run(ag.loop);
-	if (sig.fd >= 0) {
-		loop_fd_del(ag.loop, &sig.watch);
-		close(sig.fd);
-	}
+	gw_signals_close(&sig);
 	ags_free(ag.sessions);
 	ag_link_free(ag.link);
 	ws_ctx_free(ag.ws);

@@ -16,12 +16,12 @@
 
 struct ag_opts {
 	const char *gateway; /* ws://host:port or wss://host:port */
-	const char *ca;      /* NULL: the system's CA store */
+	const char *ca;	     /* NULL: the system's CA store */
 	const char *state_dir;
 	char host_id[GW_NAME_MAX + 1], org_id[GW_NAME_MAX + 1];
-	bool stock_pace;     /* one message of at most 1024 bytes, then 1 ms, as the stock agent */
+	bool stock_pace; /* one message of at most 1024 bytes, then 1 ms, as the stock agent */
 	uint32_t max_payload;
-	uint16_t ssh_port;   /* what a session for port 22 is connected to */
+	uint16_t ssh_port;	      /* what a session for port 22 is connected to */
 	uint16_t allow[AG_ALLOW_MAX]; /* further ports of this machine */
 	size_t n_allow;
 };
@@ -29,8 +29,8 @@ struct ag_opts {
 /* Who we are: a key made once, and what the gateway gave us. */
 struct ag_identity {
 	uint8_t seed[32], pubkey[GW_PUBKEY_LEN]; /* Ed25519 */
-	char uid[CODEC_UUID_STR];   /* "": not registered */
-	char token[GW_TOKEN_STR];   /* the bootstrap token */
+	char uid[CODEC_UUID_STR];		 /* "": not registered */
+	char token[GW_TOKEN_STR];		 /* the bootstrap token */
 };
 
 struct ag_link;

@@ -26,10 +26,10 @@
 
 #define BACKOFF_FIRST_MS 1000U /* gateway.md, Registration, rules */
 #define BACKOFF_MAX_MS 60000U
-#define STEADY_MS 10000U       /* ours: online for so long sets the back-off back */
-#define HEARTBEAT_MS 20000U    /* gateway.md */
-#define SILENCE_MS 60000U      /* ours: three heartbeats without an answer */
-#define ANSWER_MS 30000U       /* ours: for a registration's answer */
+#define STEADY_MS 10000U    /* ours: online for so long sets the back-off back */
+#define HEARTBEAT_MS 20000U /* gateway.md */
+#define SILENCE_MS 60000U   /* ours: three heartbeats without an answer */
+#define ANSWER_MS 30000U    /* ours: for a registration's answer */
 
 enum link_state { WAITING, DIALING, REGISTERING, PROVING, ONLINE, STATE_N };
 
@@ -84,8 +84,8 @@ static void set_state(struct ag_link *l, enum link_state to, const char *why)
 
 static int send_text(struct ag_link *l, char *text)
 {
-	int r = text ? ws_send(l->ag->ws, l->conn, (const uint8_t *)text, strlen(text), true) :
-		       ST_ENOMEM;
+	int r = text ? ws_send(l->ag->ws, l->conn, (const uint8_t *)text, strlen(text), true)
+		     : ST_ENOMEM;
 
 	free(text);
 	return r;
@@ -189,7 +189,8 @@ static void on_registered(struct ag_link *l, const json_t *body)
 	const char *uid = json_str(body, "agent_uid"), *token = json_str(body, "bootstrap_token");
 	struct ag_identity *id = &l->ag->id;
 
-	if (!uid || !token || strlen(uid) >= sizeof(id->uid) || strlen(token) >= sizeof(id->token)) {
+	if (!uid || !token || strlen(uid) >= sizeof(id->uid) ||
+	    strlen(token) >= sizeof(id->token)) {
 		log_error("registration: the gateway's answer lacks agent_uid or bootstrap_token");
 		return;
 	}
@@ -309,13 +310,20 @@ static void dial(struct ag_link *l)
 {
 	const struct ag *ag = l->ag;
 	char url[512], key[CODEC_B64_LEN(GW_PUBKEY_LEN)], limit[16];
-	const char *headers[] = { "User-Agent",        "ssm-tun-agent/" SSM_TUN_VERSION,
-				  "X-Agent-ID",        ag->opts->host_id,
-				  "X-Agent-Public-Key", key,
-				  "X-Agent-Boot-Id",   ag->boot_id,
-				  "X-Agent-Max-Payload", limit,
-				  ag->id.uid[0] ? "X-Agent-Uid" : NULL, ag->id.uid,
-				  "X-Bootstrap-Token", ag->id.token,
+	const char *headers[] = { "User-Agent",
+				  "ssm-tun-agent/" SSM_TUN_VERSION,
+				  "X-Agent-ID",
+				  ag->opts->host_id,
+				  "X-Agent-Public-Key",
+				  key,
+				  "X-Agent-Boot-Id",
+				  ag->boot_id,
+				  "X-Agent-Max-Payload",
+				  limit,
+				  ag->id.uid[0] ? "X-Agent-Uid" : NULL,
+				  ag->id.uid,
+				  "X-Bootstrap-Token",
+				  ag->id.token,
 				  NULL };
 	struct ws_connect_opts o = { .url = url, .ca_bundle = ag->opts->ca, .headers = headers };
 	int r;

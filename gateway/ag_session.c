@@ -10,106 +10,43 @@
  * buffers stay. End of file from sshd: wait until all is acknowledged, 2 s at most, then end. The end
  * is told by session.end, later if the control connection is down just then.
  *
- * States: LIVE; FLUSHING after end of file; OVER, to be freed by the reaper.
+ * States: AGS_LIVE; AGS_FLUSHING after end of file; AGS_OVER, to be freed by the reaper.
  */
-#include "gateway/ag_internal.h"
+#include "gateway/ag_session_internal.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "base/buf.h"
 #include "base/err.h"
-#include "base/handle.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/gw_envelope.h"
-#include "proto/ssm_chan.h"
 
-#define SESSIONS_MAX 256U      /* ours */
-#define TO_TCP_MAX KIB(512)    /* ours: bytes that wait for the TCP socket */
-#define READ_MAX KIB(64)       /* ours: one read of the TCP socket */
-#define CONNECT_MS 10000U      /* ours: a port of this machine */
-#define FLUSH_MS 2000U         /* ssm-protocol 7.3 */
-#define RETRY_FIRST_MS 100U    /* ssm-protocol 2.6: 100..199 ms, doubled, 5 s at most */
+#define SESSIONS_MAX 256U   /* ours */
+#define RETRY_FIRST_MS 100U /* ssm-protocol 2.6: 100..199 ms, doubled, 5 s at most */
 #define RETRY_MAX_MS 5000U
-#define PACE_CHUNK 1024U       /* --pace stock; ssm-protocol 10 */
-#define PACE_MS 1U
-#define ENDS_MAX 256U          /* session.end messages that wait for the control connection */
-
-enum session_state { LIVE, FLUSHING, OVER, STATE_N };
+#define ENDS_MAX 256U /* session.end messages that wait for the control connection */
 
 static const struct {
 	const char *name;
 	uint32_t next;
 } states[] = {
-	[LIVE] = { "live", BIT(FLUSHING) | BIT(OVER) },
-	[FLUSHING] = { "flushing", BIT(OVER) },
-	[OVER] = { "over", 0 },
+	[AGS_LIVE] = { "live", BIT(AGS_FLUSHING) | BIT(AGS_OVER) },
+	[AGS_FLUSHING] = { "flushing", BIT(AGS_OVER) },
+	[AGS_OVER] = { "over", 0 },
 };
-_Static_assert(ARRAY_LEN(states) == STATE_N, "states[] and enum session_state differ");
+_Static_assert(ARRAY_LEN(states) == AGS_STATE_N, "states[] and enum ags_state differ");
 
-struct ag_session {
-	struct ags *all;
-	handle h;
-	enum session_state state;
-	char id[GW_SESSION_ID_STR];
-	uint16_t port;
-	struct ssm_chan *chan;
-	/* the data channel's socket */
-	ws_conn conn; /* 0: none */
-	bool ws_open;
-	char *url, *token;
-	uint32_t retry_ms;
-	struct loop_timer retry; /* ask for a fresh token */
-	/* the TCP connection */
-	int fd; /* -1: none */
-	loop_watch watch;
-	uint32_t watched; /* EPOLL* bits that are asked for */
-	bool connected, paced;
-	struct buf to_tcp;
-	bool input_held; /* data() has said ST_EAGAIN */
-	struct loop_timer limit; /* connect, then flush */
-	struct loop_timer pace;
-	struct loop_timer chan_due;
-	struct loop_task flush;
-};
-
-struct ags {
-	struct ag *ag;
-	struct hnd_table table;
-	struct loop_task reap;
-	json_t *ends; /* bodies of session.end that could not be sent yet */
-	uint8_t scratch[READ_MAX];
-};
-
-static void session_end(struct ag_session *s, const char *status, const char *output);
-static void session_dial(struct ag_session *s);
-static void tcp_steer(struct ag_session *s);
-
-static struct loop *loop_of(const struct ag_session *s)
+void ags_timer_set(struct ag_session *s, struct loop_timer *t, uint64_t in_ms)
 {
-	return s->all->ag->loop;
-}
-
-static uint64_t now_us(const struct ag_session *s)
-{
-	return loop_now_us(loop_of(s));
-}
-
-static void timer_set(struct ag_session *s, struct loop_timer *t, uint64_t in_ms)
-{
-	if (loop_timer_set(loop_of(s), t, loop_now_ms(loop_of(s)) + in_ms) < 0)
+	if (loop_timer_set(ags_loop(s), t, loop_now_ms(ags_loop(s)) + in_ms) < 0)
 		log_error("session %s: no memory for a timer", s->id);
 }
 
-static void set_state(struct ag_session *s, enum session_state to, const char *why)
+void ags_set_state(struct ag_session *s, enum ags_state to, const char *why)
 {
 	if (!(states[s->state].next & BIT(to)))
 		ST_BUG("session %s -> %s: %s", states[s->state].name, states[to].name, why);
@@ -132,8 +69,8 @@ static void chan_timer_arm(struct ag_session *s)
 	uint64_t at = ssm_chan_deadline(s->chan);
 
 	if (at == SSM_TIME_NEVER)
-		loop_timer_cancel(loop_of(s), &s->chan_due);
-	else if (loop_timer_set(loop_of(s), &s->chan_due, at / 1000 + 1) < 0)
+		loop_timer_cancel(ags_loop(s), &s->chan_due);
+	else if (loop_timer_set(ags_loop(s), &s->chan_due, at / 1000 + 1) < 0)
 		log_error("session %s: no memory for a timer", s->id);
 }
 
@@ -146,24 +83,24 @@ static void on_flush(void *arg, uint64_t now_ms)
 	size_t len;
 
 	(void)now_ms;
-	if (s->state == OVER)
+	if (s->state == AGS_OVER)
 		return;
 	/* Above half of its queue ws/ tells when there is room again. */
 	while (s->ws_open && ws_queued(ws, s->conn) <= WS_QUEUE_MAX / 2 &&
-	       ssm_chan_next_output(s->chan, &p, &len, now_us(s)) == 1)
+	       ssm_chan_next_output(s->chan, &p, &len, ags_now_us(s)) == 1)
 		if (ws_send(ws, s->conn, p, len, false) < 0)
 			break; /* the retransmission repeats it */
-	if (s->state == FLUSHING && all_acknowledged(s)) {
-		session_end(s, "Success", "");
+	if (s->state == AGS_FLUSHING && all_acknowledged(s)) {
+		ags_end(s, "Success", "");
 		return;
 	}
-	tcp_steer(s);
+	ag_tcp_steer(s);
 	chan_timer_arm(s);
 }
 
-static void flush_later(struct ag_session *s)
+void ags_flush_later(struct ag_session *s)
 {
-	loop_task_post(loop_of(s), &s->flush);
+	loop_task_post(ags_loop(s), &s->flush);
 }
 
 static void on_chan_due(void *arg, uint64_t now_ms)
@@ -171,178 +108,8 @@ static void on_chan_due(void *arg, uint64_t now_ms)
 	struct ag_session *s = arg;
 
 	(void)now_ms;
-	ssm_chan_expire(s->chan, now_us(s));
-	flush_later(s);
-}
-
-/* ---- TCP ---- */
-
-static void tcp_close(struct ag_session *s)
-{
-	loop_fd_del(loop_of(s), &s->watch);
-	if (s->fd >= 0)
-		close(s->fd);
-	s->fd = -1;
-}
-
-/* Asks for exactly those events that we could use now. */
-static void tcp_steer(struct ag_session *s)
-{
-	uint32_t want = 0;
-
-	if (s->fd < 0)
-		return;
-	if (!s->connected || s->to_tcp.len)
-		want |= EPOLLOUT;
-	if (s->connected && s->state == LIVE && !s->paced && ssm_chan_room(s->chan))
-		want |= EPOLLIN;
-	if (want != s->watched && loop_fd_mod(loop_of(s), s->watch, want) == 0)
-		s->watched = want;
-}
-
-static void tcp_failed(struct ag_session *s, int err)
-{
-	char text[160];
-
-	if (err == ECONNREFUSED)
-		snprintf(text, sizeof(text), "connection to port %u refused: is sshd running?",
-			 s->port);
-	else
-		snprintf(text, sizeof(text), "connection to port %u: %s", s->port, strerror(err));
-	session_end(s, "Failed", text);
-}
-
-static int tcp_write(struct ag_session *s, const uint8_t *p, size_t len, size_t *taken)
-{
-	ssize_t n = send(s->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	*taken = n > 0 ? (size_t)n : 0;
-	return n >= 0 || errno == EAGAIN || errno == EINTR ? 0 : errno;
-}
-
-static void tcp_write_waiting(struct ag_session *s)
-{
-	size_t taken = 1;
-	int err = 0;
-
-	while (s->to_tcp.len && taken && !err) {
-		err = tcp_write(s, buf_data(&s->to_tcp), s->to_tcp.len, &taken);
-		buf_consume(&s->to_tcp, taken);
-	}
-	if (err) {
-		tcp_failed(s, err);
-		return;
-	}
-	if (s->input_held && s->to_tcp.len <= TO_TCP_MAX / 2) {
-		s->input_held = false;
-		ssm_chan_resume_input(s->chan, now_us(s));
-	}
-}
-
-static void tcp_read(struct ag_session *s)
-{
-	size_t max = MIN(ssm_chan_room(s->chan), sizeof(s->all->scratch));
-	ssize_t n;
-
-	if (s->all->ag->opts->stock_pace)
-		max = MIN(max, PACE_CHUNK);
-	if (!max)
-		return;
-	n = recv(s->fd, s->all->scratch, max, MSG_DONTWAIT);
-	if (n > 0) {
-		ssm_chan_send(s->chan, s->all->scratch, (size_t)n, now_us(s));
-		if (s->all->ag->opts->stock_pace) {
-			s->paced = true;
-			timer_set(s, &s->pace, PACE_MS);
-		}
-	} else if (n == 0) {
-		set_state(s, FLUSHING, "end of file");
-		timer_set(s, &s->limit, FLUSH_MS);
-	} else if (errno != EAGAIN && errno != EINTR) {
-		tcp_failed(s, errno);
-	}
-}
-
-static void tcp_connected(struct ag_session *s)
-{
-	int err = 0;
-	socklen_t len = sizeof(err);
-
-	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-		err = errno;
-	if (err) {
-		tcp_failed(s, err);
-		return;
-	}
-	s->connected = true;
-	loop_timer_cancel(loop_of(s), &s->limit);
-	log_debug("session %s: connected to port %u", s->id, s->port);
-	if (s->input_held) {
-		s->input_held = false;
-		ssm_chan_resume_input(s->chan, now_us(s));
-	}
-}
-
-static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)
-{
-	struct ag_session *s = arg;
-
-	(void)now_ms;
-	if (s->state == OVER)
-		return;
-	if (!s->connected)
-		tcp_connected(s);
-	else if (events & EPOLLOUT)
-		tcp_write_waiting(s);
-	if (s->state == LIVE && s->connected && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
-		if (!ssm_chan_room(s->chan) && !(events & EPOLLIN)) {
-			tcp_failed(s, ECONNRESET); /* a hang-up that can't be asked off */
-			return;
-		}
-		tcp_read(s);
-	}
-	if (s->state != OVER)
-		flush_later(s);
-}
-
-static int tcp_dial(struct ag_session *s)
-{
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_port = htons(s->port),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int one = 1, r;
-
-	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0)
-		return log_sys("socket");
-	setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (connect(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 && errno != EINPROGRESS)
-		return errno == ECONNREFUSED ? ST_EREFUSED : log_sys("connect to port %u", s->port);
-	s->watched = EPOLLOUT;
-	if ((r = loop_fd_add(loop_of(s), &s->watch, s->fd, EPOLLOUT, on_tcp, s)) < 0)
-		return r;
-	timer_set(s, &s->limit, CONNECT_MS);
-	return 0;
-}
-
-static void on_limit(void *arg, uint64_t now_ms)
-{
-	struct ag_session *s = arg;
-
-	(void)now_ms;
-	if (s->state == FLUSHING)
-		session_end(s, "Success", "");
-	else if (s->state == LIVE && !s->connected)
-		tcp_failed(s, ETIMEDOUT);
-}
-
-static void on_pace(void *arg, uint64_t now_ms)
-{
-	struct ag_session *s = arg;
-
-	(void)now_ms;
-	s->paced = false;
-	tcp_steer(s);
+	ssm_chan_expire(s->chan, ags_now_us(s));
+	ags_flush_later(s);
 }
 
 /* ---- what ssm_chan tells ---- */
@@ -350,49 +117,37 @@ static void on_pace(void *arg, uint64_t now_ms)
 static void chan_ready(void *arg, const char *customer_message)
 {
 	(void)customer_message;
-	flush_later(arg);
+	ags_flush_later(arg);
 }
 
 static int chan_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t len)
 {
 	struct ag_session *s = arg;
-	size_t taken = 0;
-	int err;
 
 	if (payload_type == SSM_PT_FLAG && len >= 4 && be32_get(p) == SSM_FLAG_DISCONNECT) {
-		session_end(s, "Success", ""); /* ssm-protocol 6.3: it ends an SSH session */
+		ags_end(s, "Success", ""); /* ssm-protocol 6.3: it ends an SSH session */
 		return 0;
 	}
-	if (payload_type != SSM_PT_OUTPUT || s->state == OVER)
+	if (payload_type != SSM_PT_OUTPUT || s->state == AGS_OVER)
 		return 0;
-	if (!s->connected || len > buf_room(&s->to_tcp)) {
-		s->input_held = true;
-		return ST_EAGAIN;
-	}
-	if (!s->to_tcp.len && (err = tcp_write(s, p, len, &taken))) {
-		tcp_failed(s, err);
-		return 0;
-	}
-	if (taken < len && buf_put(&s->to_tcp, p + taken, len - taken) < 0)
-		session_end(s, "Failed", "out of memory");
-	return 0;
+	return ag_tcp_data(s, p, len);
 }
 
 static void chan_writable(void *arg)
 {
-	flush_later(arg);
+	ags_flush_later(arg);
 }
 
 static void chan_closed(void *arg, int err, const char *reason)
 {
 	struct ag_session *s = arg;
 
-	if (s->state == OVER)
+	if (s->state == AGS_OVER)
 		return;
 	if (err == ST_ECLOSED)
-		session_end(s, "Success", "");
+		ags_end(s, "Success", "");
 	else
-		session_end(s, "Failed", reason && *reason ? reason : st_strerror(err));
+		ags_end(s, "Failed", reason && *reason ? reason : st_strerror(err));
 }
 
 static const struct ssm_chan_events chan_events = {
@@ -454,13 +209,13 @@ static void on_ws_open(void *arg, ws_conn c)
 	s->retry_ms = RETRY_FIRST_MS;
 	codec_uuid4(raw);
 	codec_uuid_str(uuid, raw);
-	send_json(s, json_pack("{s:s, s:s, s:s, s:s, s:s}", "MessageSchemaVersion", "1.0", "RequestId",
-			       uuid, "TokenValue", s->token, "ClientInstanceId",
+	send_json(s, json_pack("{s:s, s:s, s:s, s:s, s:s}", "MessageSchemaVersion", "1.0",
+			       "RequestId", uuid, "TokenValue", s->token, "ClientInstanceId",
 			       s->all->ag->opts->host_id, "ClientId", ""));
 	codec_wipe(s->token, strlen(s->token));
 	send_state(s);
-	ssm_chan_transport_up(s->chan, now_us(s));
-	flush_later(s);
+	ssm_chan_transport_up(s->chan, ags_now_us(s));
+	ags_flush_later(s);
 }
 
 static void on_ws_message(void *arg, ws_conn c, const uint8_t *p, size_t len, bool text)
@@ -470,19 +225,19 @@ static void on_ws_message(void *arg, ws_conn c, const uint8_t *p, size_t len, bo
 
 	(void)c;
 	(void)text;
-	if (s->state == OVER)
+	if (s->state == AGS_OVER)
 		return;
-	r = ssm_chan_input(s->chan, p, len, now_us(s));
+	r = ssm_chan_input(s->chan, p, len, ags_now_us(s));
 	if (r < 0 && r != ST_ECLOSED)
-		log_limited(loop_now_ms(loop_of(s)), LOG_WARN, "session %s: message dropped: %s",
+		log_limited(loop_now_ms(ags_loop(s)), LOG_WARN, "session %s: message dropped: %s",
 			    s->id, st_strerror(r));
-	flush_later(s);
+	ags_flush_later(s);
 }
 
 static void on_ws_writable(void *arg, ws_conn c)
 {
 	(void)c;
-	flush_later(arg);
+	ags_flush_later(arg);
 }
 
 static void retry_later(struct ag_session *s)
@@ -490,7 +245,7 @@ static void retry_later(struct ag_session *s)
 	uint8_t rnd;
 
 	codec_random(&rnd, 1);
-	timer_set(s, &s->retry, s->retry_ms + s->retry_ms * rnd / 256U);
+	ags_timer_set(s, &s->retry, s->retry_ms + s->retry_ms * rnd / 256U);
 	s->retry_ms = MIN(s->retry_ms * 2, RETRY_MAX_MS);
 }
 
@@ -501,13 +256,13 @@ static void on_ws_closed(void *arg, ws_conn c, int err, int status, const char *
 	(void)c;
 	s->conn = 0;
 	s->ws_open = false;
-	if (s->state == OVER)
+	if (s->state == AGS_OVER)
 		return;
 	log_debug("session %s: data channel lost: %s %s (%d)", s->id, st_strerror(err),
 		  text_safe(reason).s, status);
-	ssm_chan_transport_down(s->chan, now_us(s));
+	ssm_chan_transport_down(s->chan, ags_now_us(s));
 	retry_later(s);
-	flush_later(s);
+	ags_flush_later(s);
 }
 
 static const struct ws_events ws_session_events = {
@@ -538,7 +293,7 @@ static void on_retry(void *arg, uint64_t now_ms)
 	json_t *body = json_pack("{s:s}", "session_id", s->id);
 
 	(void)now_ms;
-	if (s->state != OVER && !s->conn &&
+	if (s->state != AGS_OVER && !s->conn &&
 	    ag_link_request(s->all->ag->link, CH_SESSION_REOPEN, body) == 0)
 		retry_later(s); /* in case that no answer comes */
 	json_decref(body);
@@ -548,14 +303,14 @@ static void on_retry(void *arg, uint64_t now_ms)
 
 static void session_free(struct ag_session *s)
 {
-	struct loop *loop = loop_of(s);
+	struct loop *loop = ags_loop(s);
 
 	loop_timer_cancel(loop, &s->retry);
 	loop_timer_cancel(loop, &s->limit);
 	loop_timer_cancel(loop, &s->pace);
 	loop_timer_cancel(loop, &s->chan_due);
 	loop_task_cancel(&s->flush);
-	tcp_close(s);
+	ag_tcp_close(s);
 	ssm_chan_free(s->chan);
 	buf_fini(&s->to_tcp);
 	hnd_del(&s->all->table, s->h);
@@ -572,7 +327,7 @@ static void on_reap(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	while ((s = hnd_next(&all->table, &pos)))
-		if (s->state == OVER)
+		if (s->state == AGS_OVER)
 			session_free(s);
 }
 
@@ -588,22 +343,22 @@ static void tell_end(struct ags *all, const char *id, const char *status, const 
 }
 
 /* May be called from any callback: the session is only marked, the reaper frees it. */
-static void session_end(struct ag_session *s, const char *status, const char *output)
+void ags_end(struct ag_session *s, const char *status, const char *output)
 {
 	static const struct ws_events no_events = { 0 };
 
-	if (s->state == OVER)
+	if (s->state == AGS_OVER)
 		return;
-	set_state(s, OVER, *output ? text_safe(output).s : "ordinary end");
+	ags_set_state(s, AGS_OVER, *output ? text_safe(output).s : "ordinary end");
 	log_info("session %s: ended%s%s", s->id, *output ? ": " : "", text_safe(output).s);
 	tell_end(s->all, s->id, status, output);
-	tcp_close(s);
+	ag_tcp_close(s);
 	if (s->conn) { /* what is queued still leaves, but nobody listens any more */
 		ws_set_events(s->all->ag->ws, s->conn, &no_events, NULL);
 		ws_close(s->all->ag->ws, s->conn, 1000, "");
 		s->conn = 0;
 	}
-	loop_task_post(loop_of(s), &s->all->reap);
+	loop_task_post(ags_loop(s), &s->all->reap);
 }
 
 static bool port_allowed(const struct ag_opts *o, uint16_t port)
@@ -637,7 +392,7 @@ static int session_chan(struct ag_session *s, uint16_t asked, uint32_t max_paylo
 	char properties[48];
 	const struct ssm_chan_opts o = {
 		.role = SSM_ROLE_AGENT,
-		.now_us = now_us(s),
+		.now_us = ags_now_us(s),
 		.unix_ms = unix_ms(),
 		.session_id = s->id,
 		.session_type = "Port",
@@ -662,10 +417,10 @@ static struct ag_session *session_new(struct ags *all, const char *id)
 	s->fd = -1;
 	s->retry_ms = RETRY_FIRST_MS;
 	text_copy(s->id, sizeof(s->id), id);
-	buf_init(&s->to_tcp, TO_TCP_MAX);
+	buf_init(&s->to_tcp, AGS_TO_TCP_MAX);
 	loop_timer_init(&s->retry, on_retry, s);
-	loop_timer_init(&s->limit, on_limit, s);
-	loop_timer_init(&s->pace, on_pace, s);
+	loop_timer_init(&s->limit, ag_tcp_on_limit, s);
+	loop_timer_init(&s->pace, ag_tcp_on_pace, s);
 	loop_timer_init(&s->chan_due, on_chan_due, s);
 	loop_task_init(&s->flush, LOOP_FLUSH, on_flush, s);
 	if (hnd_add(&all->table, s, &s->h) == 0)
@@ -680,7 +435,7 @@ static struct ag_session *session_find(struct ags *all, const char *id)
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos)))
-		if (s->state != OVER && !strcmp(s->id, id))
+		if (s->state != AGS_OVER && !strcmp(s->id, id))
 			return s;
 	return NULL;
 }
@@ -711,8 +466,8 @@ static void session_begin(struct ags *all, const char *id, const json_t *body, u
 		return;
 	}
 	log_info("session %s: started to port %u", s->id, s->port);
-	if ((r = tcp_dial(s)) < 0)
-		tcp_failed(s, r == ST_EREFUSED ? ECONNREFUSED : EIO);
+	if ((r = ag_tcp_dial(s)) < 0)
+		ag_tcp_failed(s, r == ST_EREFUSED ? ECONNREFUSED : EIO);
 	else
 		session_dial(s);
 }
@@ -745,7 +500,7 @@ void ags_terminate(struct ags *all, const json_t *body)
 	struct ag_session *s = id ? session_find(all, id) : NULL;
 
 	if (s)
-		session_end(s, "Success", "");
+		ags_end(s, "Success", "");
 }
 
 void ags_reopened(struct ags *all, const json_t *body)
@@ -758,7 +513,7 @@ void ags_reopened(struct ags *all, const json_t *body)
 	if (!s || s->conn)
 		return;
 	if (!url || !token || !ag_url_is_safe(all->ag->opts->gateway, url)) {
-		session_end(s, "Failed", "data channel lost");
+		ags_end(s, "Failed", "data channel lost");
 		return;
 	}
 	new_url = strdup(url);
@@ -772,7 +527,7 @@ void ags_reopened(struct ags *all, const json_t *body)
 	free(s->token);
 	s->url = new_url;
 	s->token = new_token;
-	loop_timer_cancel(loop_of(s), &s->retry);
+	loop_timer_cancel(ags_loop(s), &s->retry);
 	session_dial(s);
 }
 
@@ -783,11 +538,10 @@ void ags_online(struct ags *all)
 	uint32_t pos = 0;
 	size_t i;
 
-	json_array_foreach(all->ends, i, body)
-		ag_link_request(all->ag->link, CH_SESSION_END, body);
+	json_array_foreach(all->ends, i, body) ag_link_request(all->ag->link, CH_SESSION_END, body);
 	json_array_clear(all->ends);
 	while ((s = hnd_next(&all->table, &pos)))
-		if (s->state != OVER && !s->conn) {
+		if (s->state != AGS_OVER && !s->conn) {
 			s->retry_ms = RETRY_FIRST_MS;
 			retry_later(s);
 		}

@@ -22,8 +22,8 @@
 #include "proto/ssm_chan.h"
 
 #define HOST_HEADER_MAX 255U
-#define CONNS_MAX 4096U     /* ours */
-#define SEEN_MS 60000U      /* ours: last_seen is written so often at most; each write is an fsync */
+#define CONNS_MAX 4096U /* ours */
+#define SEEN_MS 60000U	/* ours: last_seen is written so often at most; each write is an fsync */
 
 struct agent_conn {
 	struct list_node node;
@@ -50,7 +50,7 @@ struct gwa {
 
 static struct agent_conn *conn_find(const struct gwa *a, const char *uid)
 {
-	list_for_each(n, &a->conns) {
+	list_for_each (n, &a->conns) {
 		struct agent_conn *c = container_of(n, struct agent_conn, node);
 
 		if (c->online && !strcmp(c->uid, uid))
@@ -61,8 +61,8 @@ static struct agent_conn *conn_find(const struct gwa *a, const char *uid)
 
 static int conn_send(struct agent_conn *c, char *text)
 {
-	int r = text ? ws_send(c->all->gw->ws, c->conn, (const uint8_t *)text, strlen(text), true) :
-		       ST_ENOMEM;
+	int r = text ? ws_send(c->all->gw->ws, c->conn, (const uint8_t *)text, strlen(text), true)
+		     : ST_ENOMEM;
 
 	free(text);
 	if (r == 0)
@@ -140,11 +140,11 @@ static void go_online(struct agent_conn *c, const char *uid, const char *host_id
 static void send_answer(struct agent_conn *c, const struct env *e, struct gwr_answer *a)
 {
 	if (a->status == 200 && a->body)
-		conn_send(c, env_format(ENV_RESPONSE, NULL, e->channel, a->body, e->id,
-					gw_unix_s()));
+		conn_send(c,
+			  env_format(ENV_RESPONSE, NULL, e->channel, a->body, e->id, gw_unix_s()));
 	else
-		send_error(c, a->code ? a->code : "internal", a->message ? a->message : "out of memory",
-			   e->id);
+		send_error(c, a->code ? a->code : "internal",
+			   a->message ? a->message : "out of memory", e->id);
 	json_decref(a->body);
 }
 
@@ -223,7 +223,7 @@ static const struct {
 	void (*fn)(struct agent_conn *c, const struct env *e);
 	bool anyone; /* also on a connection that is not registered */
 } requests[] = {
-	{ CH_REGISTER, on_register, true },      { CH_COMPLETE, on_complete, true },
+	{ CH_REGISTER, on_register, true },	  { CH_COMPLETE, on_complete, true },
 	{ CH_COMPLETE_ALIAS, on_complete, true }, { CH_SESSION_REOPEN, on_reopen, false },
 	{ CH_SESSION_END, on_ended, false },
 };
@@ -288,8 +288,8 @@ static void on_open(void *arg, ws_conn conn)
 	if (c->uid[0])
 		go_online(c, c->uid, c->host_id);
 	else if (c->bad_token)
-		send_error(c, "invalid_token", "X-Agent-Uid and X-Bootstrap-Token are not known: register",
-			   NULL);
+		send_error(c, "invalid_token",
+			   "X-Agent-Uid and X-Bootstrap-Token are not known: register", NULL);
 }
 
 static void conn_free(struct agent_conn *c)
@@ -437,7 +437,7 @@ void gwa_free(struct gwa *a)
 {
 	if (!a)
 		return;
-	list_for_each(n, &a->conns) {
+	list_for_each (n, &a->conns) {
 		struct agent_conn *c = container_of(n, struct agent_conn, node);
 
 		if (c->online)

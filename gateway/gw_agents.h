@@ -8,9 +8,9 @@
 #include "gateway/gw_internal.h"
 
 #define GWA_FIRST_IDLE_MS 300000U /* nothing arrived on a connection that is not registered */
-#define GWA_IDLE_MS 60000U        /* nothing arrived on a registered one */
-#define GWA_BAD_MAX 10U           /* messages in a row that do not parse */
-#define GWA_BOOT_ID_MAX 64U       /* ours: characters of X-Agent-Boot-Id */
+#define GWA_IDLE_MS 60000U	  /* nothing arrived on a registered one */
+#define GWA_BAD_MAX 10U		  /* messages in a row that do not parse */
+#define GWA_BOOT_ID_MAX 64U	  /* ours: characters of X-Agent-Boot-Id */
 
 int gwa_new(struct gwa **out, struct gw *gw);
 void gwa_free(struct gwa *a);

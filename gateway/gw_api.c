@@ -19,26 +19,14 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/gw_agents.h"
+#include "gateway/gw_api_internal.h"
 #include "gateway/gw_envelope.h"
 #include "gateway/gw_session.h"
 
 #define CONTENT_TYPE "application/x-amz-json-1.1"
 #define DOC_SSH "AWS-StartSSHSession"
 
-struct call {
-	struct gw *gw;
-	struct gw_listener *listener;
-	ws_req req;
-	struct gw_key_rec key;
-	json_t *in;  /* an object */
-	json_t *out; /* the answer */
-	const char *code;
-	char message[512];
-};
-
-static void fail(struct call *c, const char *code, const char *fmt, ...) ST_PRINTF(3, 4);
-
-static void fail(struct call *c, const char *code, const char *fmt, ...)
+void gw_call_fail(struct gw_call *c, const char *code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -97,30 +85,30 @@ int gw_api_verify(struct gw *gw, struct sigv4_result *out, ws_req r, const struc
 
 /* ---- targets ---- */
 
-static bool key_may(const struct gw_key_rec *key, const char *host_id)
+bool gw_key_may(const struct gw_key_rec *key, const char *host_id)
 {
 	return fnmatch(key->targets, host_id, 0) == 0;
 }
 
 /* A target by host_id or agent_uid that this key may use. Return: false and the call has failed */
-static bool target_find(struct call *c, const char *target, struct gw_agent_rec *rec)
+static bool target_find(struct gw_call *c, const char *target, struct gw_agent_rec *rec)
 {
 	int r = gw_store_agent_by_host(c->gw->store, target, rec);
 
 	if (r == ST_ENOENT)
 		r = gw_store_agent_by_uid(c->gw->store, target, rec);
 	if (r == ST_ESYS) {
-		fail(c, "InternalServerError", "The store failed.");
+		gw_call_fail(c, "InternalServerError", "The store failed.");
 		return false;
 	}
-	if (!key_may(&c->key, r == 0 ? rec->host_id : target)) {
-		fail(c, "AccessDeniedException",
-		     "Key %s is not authorized to start or see sessions on %s.", c->key.name,
-		     text_safe(target).s);
+	if (!gw_key_may(&c->key, r == 0 ? rec->host_id : target)) {
+		gw_call_fail(c, "AccessDeniedException",
+			     "Key %s is not authorized to start or see sessions on %s.",
+			     c->key.name, text_safe(target).s);
 		return false;
 	}
 	if (r < 0 || !rec->approved || !gwa_is_online(c->gw->agents, rec->uid, NULL)) {
-		fail(c, "TargetNotConnected", "%s is not connected.", text_safe(target).s);
+		gw_call_fail(c, "TargetNotConnected", "%s is not connected.", text_safe(target).s);
 		return false;
 	}
 	return true;
@@ -128,7 +116,7 @@ static bool target_find(struct call *c, const char *target, struct gw_agent_rec 
 
 /* ---- sessions ---- */
 
-static bool charset_ok(const char *s, size_t min, size_t max, const char *allowed)
+bool gw_charset_ok(const char *s, size_t min, size_t max, const char *allowed)
 {
 	size_t len = strlen(s);
 
@@ -136,7 +124,7 @@ static bool charset_ok(const char *s, size_t min, size_t max, const char *allowe
 }
 
 /* {"portNumber": ["22"]}, which may be absent */
-static bool parameters_ok(struct call *c, const json_t *params)
+static bool parameters_ok(struct gw_call *c, const json_t *params)
 {
 	const char *name, *port;
 	const json_t *v;
@@ -144,27 +132,30 @@ static bool parameters_ok(struct call *c, const json_t *params)
 	if (!params || json_is_null(params))
 		return true;
 	if (!json_is_object(params)) {
-		fail(c, "ValidationException", "Parameters must be a map of lists of strings.");
+		gw_call_fail(c, "ValidationException",
+			     "Parameters must be a map of lists of strings.");
 		return false;
 	}
-	json_object_foreach((json_t *)params, name, v) {
+	json_object_foreach((json_t *)params, name, v)
+	{
 		port = json_string_value(json_array_get(v, 0));
 		if (strcmp(name, "portNumber") != 0) {
-			fail(c, "ValidationException", "%s does not take the parameter %s.", DOC_SSH,
-			     text_safe(name).s);
+			gw_call_fail(c, "ValidationException", "%s does not take the parameter %s.",
+				     DOC_SSH, text_safe(name).s);
 			return false;
 		}
-		if (!port || json_array_size(v) != 1 || !charset_ok(port, 1, 5, "0123456789") ||
+		if (!port || json_array_size(v) != 1 || !gw_charset_ok(port, 1, 5, "0123456789") ||
 		    port[0] == '0' || strtoul(port, NULL, 10) > 65535) {
-			fail(c, "ValidationException", "portNumber must be a list of one number, 1 to "
-						       "65535, as a string.");
+			gw_call_fail(c, "ValidationException",
+				     "portNumber must be a list of one number, 1 to "
+				     "65535, as a string.");
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool start_read(struct call *c, struct gws_order *o, const char **target)
+static bool start_read(struct gw_call *c, struct gws_order *o, const char **target)
 {
 	static const char doc_chars[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:/";
@@ -174,26 +165,27 @@ static bool start_read(struct call *c, struct gws_order *o, const char **target)
 	o->reason = json_str(c->in, "Reason");
 	o->parameters = json_object_get(c->in, "Parameters");
 	if (!*target || !**target || strlen(*target) > 400) {
-		fail(c, "ValidationException", "Target must be a string of 1 to 400 characters.");
+		gw_call_fail(c, "ValidationException",
+			     "Target must be a string of 1 to 400 characters.");
 		return false;
 	}
 	if (o->reason && (!*o->reason || strlen(o->reason) > 256)) {
-		fail(c, "ValidationException", "Reason must have 1 to 256 characters.");
+		gw_call_fail(c, "ValidationException", "Reason must have 1 to 256 characters.");
 		return false;
 	}
-	if (o->document && !charset_ok(o->document, 3, 128, doc_chars)) {
-		fail(c, "ValidationException", "DocumentName is malformed.");
+	if (o->document && !gw_charset_ok(o->document, 3, 128, doc_chars)) {
+		gw_call_fail(c, "ValidationException", "DocumentName is malformed.");
 		return false;
 	}
 	if (!o->document || strcmp(o->document, DOC_SSH) != 0) {
-		fail(c, "InvalidDocument", "Document %s is not offered here; %s is.",
-		     o->document ? o->document : "SSM-SessionManagerRunShell", DOC_SSH);
+		gw_call_fail(c, "InvalidDocument", "Document %s is not offered here; %s is.",
+			     o->document ? o->document : "SSM-SessionManagerRunShell", DOC_SSH);
 		return false;
 	}
 	return parameters_ok(c, o->parameters);
 }
 
-static void answer_ticket(struct call *c, struct gws_ticket *t)
+static void answer_ticket(struct gw_call *c, struct gws_ticket *t)
 {
 	const char *host = ws_req_header(c->gw->ws, c->req, "host");
 	char *url = NULL;
@@ -201,14 +193,14 @@ static void answer_ticket(struct call *c, struct gws_ticket *t)
 	if (asprintf(&url, "%s://%s/v1/data-channel/%s?role=publish_subscribe",
 		     c->listener->tls ? "wss" : "ws", host ? host : "localhost", t->session_id) < 0)
 		url = NULL;
-	c->out = json_pack("{s:s, s:s, s:s, s:I}", "SessionId", t->session_id, "TokenValue", t->token,
-			   "StreamUrl", url ? url : "", "MaxPayloadBytes",
+	c->out = json_pack("{s:s, s:s, s:s, s:I}", "SessionId", t->session_id, "TokenValue",
+			   t->token, "StreamUrl", url ? url : "", "MaxPayloadBytes",
 			   (json_int_t)t->max_payload);
 	codec_wipe(t, sizeof(*t));
 	free(url);
 }
 
-static void start_session(struct call *c)
+static void start_session(struct gw_call *c)
 {
 	struct gw_agent_rec agent;
 	struct gws_order order = { .key = &c->key, .agent = &agent };
@@ -222,23 +214,23 @@ static void start_session(struct call *c)
 	if (r == 0)
 		answer_ticket(c, &ticket);
 	else if (r == ST_ENOENT)
-		fail(c, "TargetNotConnected", "%s is not connected.", text_safe(target).s);
+		gw_call_fail(c, "TargetNotConnected", "%s is not connected.", text_safe(target).s);
 	else
-		fail(c, r == ST_EFULL ? "ThrottlingException" : "InternalServerError",
-		     "The session could not be started: %s.", st_strerror(r));
+		gw_call_fail(c, r == ST_EFULL ? "ThrottlingException" : "InternalServerError",
+			     "The session could not be started: %s.", st_strerror(r));
 }
 
-static const char *session_id_of(struct call *c)
+static const char *session_id_of(struct gw_call *c)
 {
 	const char *id = json_str(c->in, "SessionId");
 
 	if (id && *id && strlen(id) < GW_SESSION_ID_STR)
 		return id;
-	fail(c, "ValidationException", "SessionId must be a string of 1 to 96 characters.");
+	gw_call_fail(c, "ValidationException", "SessionId must be a string of 1 to 96 characters.");
 	return NULL;
 }
 
-static void resume_session(struct call *c)
+static void resume_session(struct gw_call *c)
 {
 	const char *id = session_id_of(c);
 	struct gws_ticket ticket;
@@ -254,13 +246,14 @@ static void resume_session(struct call *c)
 		c->out = json_pack("{s:s, s:n, s:n}", "SessionId", text_safe(id).s, "TokenValue",
 				   "StreamUrl");
 	} else if (r == ST_ENOENT) {
-		fail(c, "DoesNotExistException", "Session %s does not exist.", text_safe(id).s);
+		gw_call_fail(c, "DoesNotExistException", "Session %s does not exist.",
+			     text_safe(id).s);
 	} else {
-		fail(c, "InternalServerError", "The store failed.");
+		gw_call_fail(c, "InternalServerError", "The store failed.");
 	}
 }
 
-static void terminate_session(struct call *c)
+static void terminate_session(struct gw_call *c)
 {
 	const char *id = session_id_of(c);
 	int r;
@@ -271,209 +264,20 @@ static void terminate_session(struct call *c)
 	if (r == 0)
 		c->out = json_pack("{s:s}", "SessionId", text_safe(id).s);
 	else if (r == ST_ENOENT)
-		fail(c, "DoesNotExistException", "Session %s does not exist.", text_safe(id).s);
+		gw_call_fail(c, "DoesNotExistException", "Session %s does not exist.",
+			     text_safe(id).s);
 	else
-		fail(c, "InternalServerError", "The store failed.");
+		gw_call_fail(c, "InternalServerError", "The store failed.");
 }
 
-/* ---- lists ---- */
-
-/* MaxResults and NextToken (an offset) of a list call. */
-struct page {
-	size_t from, max, at;
-	bool more;
-};
-
-static bool page_read(struct call *c, struct page *p, json_int_t max_allowed)
-{
-	const json_t *max = json_object_get(c->in, "MaxResults");
-	const char *token = json_str(c->in, "NextToken");
-
-	*p = (struct page){ .max = (size_t)max_allowed };
-	if (json_is_integer(max)) {
-		if (json_integer_value(max) < 1 || json_integer_value(max) > max_allowed) {
-			fail(c, "ValidationException", "MaxResults must be 1 to %d.",
-			     (int)max_allowed);
-			return false;
-		}
-		p->max = (size_t)json_integer_value(max);
-	}
-	if (!token || !*token)
-		return true;
-	if (!charset_ok(token, 1, 9, "0123456789")) {
-		fail(c, "InvalidNextToken", "The specified token is not valid.");
-		return false;
-	}
-	p->from = strtoul(token, NULL, 10);
-	return true;
-}
-
-/* Does this element belong to the page? */
-static bool page_takes(struct page *p)
-{
-	size_t i = p->at++;
-
-	if (i < p->from)
-		return false;
-	p->more = i - p->from >= p->max;
-	return !p->more;
-}
-
-static void page_answer(struct call *c, const struct page *p, const char *name, json_t *list)
-{
-	char token[24];
-
-	c->out = json_pack("{s:o}", name, list);
-	if (!p->more)
-		return;
-	snprintf(token, sizeof(token), "%zu", p->from + p->max);
-	json_object_set_new(c->out, "NextToken", json_string(token));
-}
-
-struct instance_list {
-	struct call *c;
-	struct page page;
-	json_t *list;
-};
-
-static const char *ping_status(const struct call *c, const struct gw_agent_rec *rec)
-{
-	return gwa_is_online(c->gw->agents, rec->uid, NULL) ? "Online" : "ConnectionLost";
-}
-
-static const char *filter_value(const struct call *c, const char *key,
-				const struct gw_agent_rec *rec)
-{
-	if (!strcmp(key, "InstanceIds"))
-		return rec->host_id;
-	if (!strcmp(key, "PingStatus"))
-		return ping_status(c, rec);
-	if (!strcmp(key, "PlatformTypes"))
-		return "Linux";
-	if (!strcmp(key, "AgentVersion"))
-		return rec->version;
-	if (!strcmp(key, "ResourceType"))
-		return "ManagedInstance";
-	return NULL; /* tags and associations: no agent of ours has them */
-}
-
-static bool filter_passes(const struct call *c, const json_t *filter, const char *key_name,
-			  const char *values_name, const struct gw_agent_rec *rec)
-{
-	const char *key = json_str(filter, key_name), *have;
-	const json_t *values = json_object_get(filter, values_name), *v;
-	size_t i;
-
-	if (!key || !(have = filter_value(c, key, rec)))
-		return false;
-	json_array_foreach((json_t *)values, i, v) {
-		const char *want = json_string_value(v);
-
-		if (want && (!strcmp(want, have) || (!strcmp(key, "InstanceIds") &&
-						     !strcmp(want, rec->uid))))
-			return true;
-	}
-	return false;
-}
-
-static bool filters_pass(const struct call *c, const struct gw_agent_rec *rec)
-{
-	const json_t *f;
-	size_t i;
-
-	json_array_foreach(json_object_get(c->in, "Filters"), i, f)
-		if (!filter_passes(c, f, "Key", "Values", rec))
-			return false;
-	json_array_foreach(json_object_get(c->in, "InstanceInformationFilterList"), i, f)
-		if (!filter_passes(c, f, "key", "valueSet", rec))
-			return false;
-	return true;
-}
-
-static void instance_add(void *arg, const struct gw_agent_rec *rec)
-{
-	struct instance_list *l = arg;
-	int64_t seen = rec->last_seen;
-
-	if (!rec->approved || !key_may(&l->c->key, rec->host_id) || !filters_pass(l->c, rec) ||
-	    !page_takes(&l->page))
-		return;
-	gwa_is_online(l->c->gw->agents, rec->uid, &seen);
-	json_array_append_new(
-		l->list,
-		json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "InstanceId",
-			  rec->host_id, "PingStatus", ping_status(l->c, rec), "LastPingDateTime",
-			  (json_int_t)seen, "AgentVersion", rec->version, "PlatformType", "Linux",
-			  "ResourceType", "ManagedInstance", "Name", rec->host_id, "ComputerName",
-			  rec->host_id, "RegistrationDate", (json_int_t)rec->created, "SourceId",
-			  rec->uid, "SourceType", "AWS::SSM::ManagedInstance"));
-}
-
-static void describe_instances(struct call *c)
-{
-	struct instance_list l = { .c = c };
-
-	if (!page_read(c, &l.page, 50))
-		return;
-	l.list = json_array();
-	if (gw_store_agent_each(c->gw->store, instance_add, &l) < 0) {
-		json_decref(l.list);
-		fail(c, "InternalServerError", "The store failed.");
-		return;
-	}
-	page_answer(c, &l.page, "InstanceInformationList", l.list);
-}
-
-struct session_list {
-	struct page page;
-	json_t *list;
-	bool active;
-};
-
-static void session_add(void *arg, const struct gw_session_rec *rec)
-{
-	struct session_list *l = arg;
-	json_t *o;
-
-	if (!page_takes(&l->page))
-		return;
-	o = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s}", "SessionId", rec->id, "Target",
-		      rec->host_id, "Status", l->active ? "Connected" : "Terminated", "StartDate",
-		      (json_int_t)rec->started, "DocumentName", rec->document, "Owner",
-		      rec->key_name, "Reason", rec->reason);
-	if (!l->active)
-		json_object_set_new(o, "EndDate", json_integer((json_int_t)rec->ended));
-	json_array_append_new(l->list, o);
-}
-
-static void describe_sessions(struct call *c)
-{
-	const char *state = json_str(c->in, "State");
-	struct session_list l = { .active = state && !strcmp(state, "Active") };
-
-	if (!state || (!l.active && strcmp(state, "History") != 0)) {
-		fail(c, "ValidationException", "State must be Active or History.");
-		return;
-	}
-	if (!page_read(c, &l.page, 200))
-		return;
-	l.list = json_array();
-	if (gw_store_session_each(c->gw->store, c->key.name, l.active, session_add, &l) < 0) {
-		json_decref(l.list);
-		fail(c, "InternalServerError", "The store failed.");
-		return;
-	}
-	page_answer(c, &l.page, "Sessions", l.list);
-}
-
-static void connection_status(struct call *c)
+static void connection_status(struct gw_call *c)
 {
 	const char *target = json_str(c->in, "Target");
 	struct gw_agent_rec rec;
 	bool there;
 
 	if (!target || !*target) {
-		fail(c, "ValidationException", "Target is needed.");
+		gw_call_fail(c, "ValidationException", "Target is needed.");
 		return;
 	}
 	there = target_find(c, target, &rec);
@@ -484,10 +288,11 @@ static void connection_status(struct call *c)
 			   there ? "connected" : "notconnected");
 }
 
-static void send_ssh_key(struct call *c)
+static void send_ssh_key(struct gw_call *c)
 {
-	fail(c, "UnsupportedOperation",
-	     "This gateway does not push SSH keys; put the key into authorized_keys on the host.");
+	gw_call_fail(c, "UnsupportedOperation",
+		     "This gateway does not push SSH keys; put the key into authorized_keys on the "
+		     "host.");
 }
 
 /* ---- the call ---- */
@@ -495,18 +300,18 @@ static void send_ssh_key(struct call *c)
 static const struct {
 	const char *target;
 	const char *service; /* the scope must name it */
-	void (*fn)(struct call *c);
+	void (*fn)(struct gw_call *c);
 } operations[] = {
 	{ "AmazonSSM.StartSession", "ssm", start_session },
 	{ "AmazonSSM.ResumeSession", "ssm", resume_session },
 	{ "AmazonSSM.TerminateSession", "ssm", terminate_session },
-	{ "AmazonSSM.DescribeSessions", "ssm", describe_sessions },
-	{ "AmazonSSM.DescribeInstanceInformation", "ssm", describe_instances },
+	{ "AmazonSSM.DescribeSessions", "ssm", gw_call_describe_sessions },
+	{ "AmazonSSM.DescribeInstanceInformation", "ssm", gw_call_describe_instances },
 	{ "AmazonSSM.GetConnectionStatus", "ssm", connection_status },
 	{ "AWSEC2InstanceConnectService.SendSSHPublicKey", "ec2-instance-connect", send_ssh_key },
 };
 
-static void reply(struct call *c)
+static void reply(struct gw_call *c)
 {
 	char id[CODEC_UUID_STR];
 	uint8_t raw[CODEC_UUID_LEN];
@@ -516,53 +321,53 @@ static void reply(struct call *c)
 	codec_uuid4(raw);
 	codec_uuid_str(id, raw);
 	if (!c->code && !c->out)
-		fail(c, "InternalServerError", "out of memory");
+		gw_call_fail(c, "InternalServerError", "out of memory");
 	if (c->code) {
 		json_decref(c->out);
 		c->out = json_pack("{s:s, s:s}", "__type", c->code, "message", c->message);
 	}
 	text = json_dumps(c->out, JSON_COMPACT);
 	ws_reply(c->gw->ws, c->req,
-		 !c->code				  ? 200 :
-		 !strcmp(c->code, "InternalServerError") ? 500 :
-							    400,
+		 !c->code				   ? 200
+		 : !strcmp(c->code, "InternalServerError") ? 500
+							   : 400,
 		 CONTENT_TYPE, text ? text : "", text ? strlen(text) : 0, headers);
 	free(text);
 }
 
-static void dispatch(struct call *c, const struct ws_request *req)
+static void dispatch(struct gw_call *c, const struct ws_request *req)
 {
 	const char *target = ws_req_header(c->gw->ws, c->req, "x-amz-target");
 	struct sigv4_result who;
 
 	if (gw_api_verify(c->gw, &who, c->req, req, &c->key) < 0) {
-		fail(c, who.code ? who.code : "InternalServerError", "%s",
-		     who.message ? who.message : "The store failed.");
+		gw_call_fail(c, who.code ? who.code : "InternalServerError", "%s",
+			     who.message ? who.message : "The store failed.");
 		return;
 	}
-	c->in = req->body_len ? json_loadb((const char *)req->body, req->body_len, 0, NULL) :
-				json_object();
+	c->in = req->body_len ? json_loadb((const char *)req->body, req->body_len, 0, NULL)
+			      : json_object();
 	if (!json_is_object(c->in)) {
-		fail(c, "SerializationException", "The body is no JSON object.");
+		gw_call_fail(c, "SerializationException", "The body is no JSON object.");
 		return;
 	}
 	for (size_t i = 0; target && i < ARRAY_LEN(operations); i++) {
 		if (strcmp(target, operations[i].target) != 0)
 			continue;
 		if (strcmp(who.service, operations[i].service) != 0)
-			fail(c, "InvalidSignatureException",
-			     "Credential should be scoped to correct service: '%s'.",
-			     operations[i].service);
+			gw_call_fail(c, "InvalidSignatureException",
+				     "Credential should be scoped to correct service: '%s'.",
+				     operations[i].service);
 		else
 			operations[i].fn(c);
 		return;
 	}
-	fail(c, "UnknownOperationException", "There is no such operation.");
+	gw_call_fail(c, "UnknownOperationException", "There is no such operation.");
 }
 
 void gw_api_call(struct gw_listener *l, ws_req r, const struct ws_request *req)
 {
-	struct call c = { .gw = l->gw, .listener = l, .req = r };
+	struct gw_call c = { .gw = l->gw, .listener = l, .req = r };
 
 	dispatch(&c, req);
 	if (c.code)

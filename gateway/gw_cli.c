@@ -45,8 +45,21 @@ static const char usage_text[] =
 	"  -v, -q                more, less in the log   --log-format text|json\n"
 	"  --help, --version\n";
 
-enum option_id { O_DIR = 256, O_NAME, O_TARGETS, O_CONTROL, O_AGENTS, O_ACTIONS, O_ENROL,
-		 O_INSECURE, O_FAULT, O_PORT_FILE, O_LOG_FORMAT, O_HELP, O_VERSION };
+enum option_id {
+	O_DIR = 256,
+	O_NAME,
+	O_TARGETS,
+	O_CONTROL,
+	O_AGENTS,
+	O_ACTIONS,
+	O_ENROL,
+	O_INSECURE,
+	O_FAULT,
+	O_PORT_FILE,
+	O_LOG_FORMAT,
+	O_HELP,
+	O_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "dir", required_argument, NULL, O_DIR },
@@ -121,6 +134,7 @@ static bool option_fault(struct cli *c, const char *v)
 {
 	const char *why;
 
+	c->serve.fault_given = true;
 	if (gwf_parse(&c->serve.fault, v, &why) == 0)
 		return true;
 	fprintf(stderr, "ssm-tun-gateway: --fault: %s\n", why);
@@ -272,9 +286,12 @@ static const struct {
 	int n_args;
 	int (*fn)(struct gw_store *s, struct cli *c);
 } store_verbs[] = {
-	{ "keys", "add", 3, keys_add },         { "keys", "list", 2, keys_list },
-	{ "keys", "remove", 3, keys_remove },   { "agents", "list", 2, agents_list },
-	{ "agents", "approve", 3, agents_approve }, { "agents", "remove", 3, agents_remove },
+	{ "keys", "add", 3, keys_add },
+	{ "keys", "list", 2, keys_list },
+	{ "keys", "remove", 3, keys_remove },
+	{ "agents", "list", 2, agents_list },
+	{ "agents", "approve", 3, agents_approve },
+	{ "agents", "remove", 3, agents_remove },
 };
 
 static int verb_store(struct cli *c)

@@ -34,17 +34,18 @@ static json_t *safe_copy(const json_t *v, int depth)
 		return json_string(text_safe_n(json_string_value(v), json_string_length(v)).s);
 	if (json_is_array(v)) {
 		out = json_array();
-		json_array_foreach((json_t *)v, i, item)
-			if (json_array_append_new(out, safe_copy(item, depth + 1)) < 0)
-				goto fail;
+		json_array_foreach(
+			(json_t *)v, i,
+			item) if (json_array_append_new(out, safe_copy(item, depth + 1)) <
+				  0) goto fail;
 		return out;
 	}
 	if (json_is_object(v)) {
 		out = json_object();
-		json_object_foreach((json_t *)v, key, item)
-			if (json_object_set_new(out, text_safe(key).s,
-						safe_copy(item, depth + 1)) < 0)
-				goto fail;
+		json_object_foreach((json_t *)v, key,
+				    item) if (json_object_set_new(out, text_safe(key).s,
+								  safe_copy(item, depth + 1)) <
+					      0) goto fail;
 		return out;
 	}
 	return json_copy((json_t *)v);
@@ -135,8 +136,8 @@ static int body_read(struct env *e, const char **code, const char **why)
 	if ((e->body = body_of_base64(e->payload, &base64_ok)))
 		return 0;
 	*code = base64_ok ? "bad_payload" : "bad_base64";
-	*why = base64_ok ? "the payload of a request must be a JSON object in base64" :
-			   "the payload of a request is no padded standard base64";
+	*why = base64_ok ? "the payload of a request must be a JSON object in base64"
+			 : "the payload of a request is no padded standard base64";
 	return ST_EFORMAT;
 }
 

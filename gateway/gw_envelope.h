@@ -10,8 +10,8 @@
 
 #include "base/util.h"
 
-#define ENV_MAX KIB(64)      /* ours: bytes of one envelope */
-#define ENV_ID_MAX 128U      /* ours: characters of id and of channel */
+#define ENV_MAX KIB(64) /* ours: bytes of one envelope */
+#define ENV_ID_MAX 128U /* ours: characters of id and of channel */
 #define ENV_CHANNEL_MAX 256U
 
 /* Channels; gateway.md, Registration and Sessions. session.end and session.reopen are ours. */
@@ -21,15 +21,16 @@
 #define CH_ERROR "error"
 #define CH_SESSION_START "session.start"
 #define CH_SESSION_TERMINATE "session.terminate" /* to the agent: {"session_id"} */
-#define CH_SESSION_REOPEN "session.reopen" /* to the gateway: {"session_id"}; answer {"session_id","token","url"} */
-#define CH_SESSION_END "session.end"       /* to the gateway: {"session_id","status","output"} */
+#define CH_SESSION_REOPEN                                                                          \
+	"session.reopen" /* to the gateway: {"session_id"}; answer {"session_id","token","url"} */
+#define CH_SESSION_END "session.end" /* to the gateway: {"session_id","status","output"} */
 
 enum env_type { ENV_REQUEST, ENV_RESPONSE, ENV_EVENT, ENV_HEARTBEAT, ENV_ERROR, ENV_TYPE_N };
 
 struct env {
 	enum env_type type;
 	const char *id, *channel, *payload; /* foreign text, owned by doc */
-	json_t *headers;                    /* an object, owned by doc */
+	json_t *headers;		    /* an object, owned by doc */
 	json_t *body; /* the JSON object inside the payload; NULL if it is none (never for a request) */
 	json_t *doc;
 };

@@ -15,15 +15,17 @@
 
 /* Probabilities are 0..1. All zero: a faithful relay. */
 struct gwf_spec {
-	double loss;          /* of a stream message */
-	double ack_loss;      /* of an acknowledge */
-	double reorder;       /* of a message being held back while later ones pass */
-	double dup;           /* of a message being sent twice */
-	uint32_t delay_ms;    /* of every message */
-	uint64_t cut_after;   /* bytes that a data socket carries before it is cut; 0: never */
-	bool cut_client, cut_agent; /* whose socket is cut; cut-side=client|agent|both, default client */
-	uint32_t pause_unacked; /* a sender with more messages unacknowledged gets pause_publication; 0: never */
-	uint64_t seed;          /* of the dice; 0: one is drawn */
+	double loss;	    /* of a stream message */
+	double ack_loss;    /* of an acknowledge */
+	double reorder;	    /* of a message being held back while later ones pass */
+	double dup;	    /* of a message being sent twice */
+	uint32_t delay_ms;  /* of every message */
+	uint64_t cut_after; /* bytes that a data socket carries before it is cut; 0: never */
+	bool cut_client,
+		cut_agent; /* whose socket is cut; cut-side=client|agent|both, default client */
+	uint32_t
+		pause_unacked; /* a sender with more messages unacknowledged gets pause_publication; 0: never */
+	uint64_t seed; /* of the dice; 0: one is drawn */
 };
 
 /**

@@ -27,13 +27,6 @@
 
 typedef void route_fn(struct gw_listener *l, ws_req r, const struct ws_request *req);
 
-static bool is_loopback(const struct net_addr *a)
-{
-	static const uint8_t one[16] = { [15] = 1 };
-
-	return a->family == 4 ? a->b[0] == 127 : a->family == 6 && !memcmp(a->b, one, 16);
-}
-
 static void reply_json(struct gw *gw, ws_req r, int status, json_t *body)
 {
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -49,8 +42,9 @@ static void reply_error(struct gw *gw, ws_req r, int status, const char *code, c
 	char at[GW_TIME_STR];
 
 	gw_time_str(at, gw_unix_s());
-	reply_json(gw, r, status,
-		   json_pack("{s:s, s:s, s:s}", "error", code, "message", message, "timestamp", at));
+	reply_json(
+		gw, r, status,
+		json_pack("{s:s, s:s, s:s}", "error", code, "message", message, "timestamp", at));
 }
 
 /* ---- health ---- */
@@ -72,8 +66,8 @@ static void get_health(struct gw_listener *l, ws_req r, const struct ws_request 
 		   json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "status", "healthy",
 			     "active_connections", (json_int_t)gwa_connections(gw->agents),
 			     "total_connections", (json_int_t)gw->total_connections,
-			     "messages_received", (json_int_t)gw->messages_received, "messages_sent",
-			     (json_int_t)gw->messages_sent, "uptime",
+			     "messages_received", (json_int_t)gw->messages_received,
+			     "messages_sent", (json_int_t)gw->messages_sent, "uptime",
 			     (json_int_t)((loop_now_ms(gw->loop) - gw->started_ms) / 1000),
 			     "timestamp", at));
 }
@@ -85,7 +79,7 @@ static bool may_read(struct gw_listener *l, ws_req r, const struct ws_request *r
 	struct sigv4_result who;
 	struct gw_key_rec key;
 
-	if (is_loopback(&l->address.addr) || req->client_cert_name)
+	if (gw_is_loopback(&l->address.addr) || req->client_cert_name)
 		return true;
 	if (gw_api_verify(l->gw, &who, r, req, &key) == 0)
 		return true;
@@ -109,8 +103,8 @@ static json_t *agent_json(struct gw *gw, const struct gw_agent_rec *rec)
 
 	gw_time_str(created, rec->created);
 	gw_time_str(seen, last);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:[], s:s, s:s, s:b, s:s}", "agent_uid",
-			 rec->uid, "org_id", rec->org_id, "host_id", rec->host_id,
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:[], s:s, s:s, s:b, s:s}",
+			 "agent_uid", rec->uid, "org_id", rec->org_id, "host_id", rec->host_id,
 			 "machine_id_hash", rec->machine_id_hash, "agent_version", rec->version,
 			 "platform", object_of(rec->platform), "network", object_of(rec->network),
 			 "labels", "created", created, "last_seen", seen, "connected", online,
@@ -212,8 +206,10 @@ static void post_faults(struct gw_listener *l, ws_req r, const struct ws_request
 	const char *why;
 	char text[512];
 
-	if (!l->gw->fault_allowed || !is_loopback(&req->peer.addr)) {
-		reply_error(l->gw, r, 403, "refused", "faults are for loopback, or --insecure");
+	if (!l->gw->fault_allowed || !gw_is_loopback(&req->peer.addr)) {
+		reply_error(
+			l->gw, r, 403, "refused",
+			"start the gateway with --fault (it may be off), and ask from loopback");
 		return;
 	}
 	if (req->body_len >= sizeof(text)) {

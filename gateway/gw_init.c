@@ -29,7 +29,7 @@
 #include "base/text.h"
 #include "gateway/gw_store.h"
 
-#define CA_DAYS 3650L    /* ours */
+#define CA_DAYS 3650L	 /* ours */
 #define SERVER_DAYS 825L /* ours: the longest that Apple's and other stores accept */
 #define SAN_MAX 8192U
 

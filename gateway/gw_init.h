@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#define GW_CA_CERT "ca.pem"     /* what clients and agents trust (ca_bundle, --ca) */
+#define GW_CA_CERT "ca.pem" /* what clients and agents trust (ca_bundle, --ca) */
 #define GW_CA_KEY "ca.key"
 #define GW_SERVER_CERT "server.pem"
 #define GW_SERVER_KEY "server.key"

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/addr.h"
 #include "base/loop.h"
@@ -35,12 +36,20 @@ struct gw {
 	struct gwa *agents;
 	struct gws *sessions;
 	struct gwf_spec fault;
-	bool fault_allowed; /* the control listener is on loopback, or --insecure */
+	bool fault_allowed; /* started with --fault */
 	struct gw_listener doors[GW_DOOR_N];
 	uint64_t started_ms;
 	/* GET /health */
 	uint64_t total_connections, messages_received, messages_sent;
 };
+
+/** gw_is_loopback() - 127.0.0.0/8 or ::1 */
+static inline bool gw_is_loopback(const struct net_addr *a)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return a->family == 4 ? a->b[0] == 127 : a->family == 6 && !memcmp(a->b, one, 16);
+}
 
 /** gw_unix_ms() - the wall clock; for events that come from the network, never for intervals */
 int64_t gw_unix_ms(void);

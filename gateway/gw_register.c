@@ -38,7 +38,7 @@ struct pending {
 };
 
 struct address {
-	struct net_addr addr; /* family 0: free */
+	struct net_addr addr;	      /* family 0: free */
 	uint64_t at_ms[GWR_RATE_MAX]; /* a ring of the last inits */
 	uint32_t n, next;
 	uint64_t last_ms;
@@ -89,11 +89,13 @@ void gwr_free(struct gwr *r)
 
 bool gwr_name_ok(const char *s)
 {
-	static const char alnum[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+	static const char alnum[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 	size_t len = s ? strlen(s) : 0;
 
 	return len > 0 && len <= GW_NAME_MAX && strchr(alnum, s[0]) &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+		       len;
 }
 
 uint32_t gwr_max_payload(const json_t *capabilities)
@@ -255,7 +257,8 @@ static bool host_refused(int e, struct gwr_answer *a)
 {
 	if (e == ST_EEXIST)
 		refuse(a, 409, "host_exists",
-		       "this host_id is registered with another key; an operator must remove it first");
+		       "this host_id is registered with another key; an operator must remove it "
+		       "first");
 	else if (e < 0)
 		refuse(a, 500, "internal", "the store failed");
 	return e < 0;
@@ -280,7 +283,8 @@ void gwr_init(struct gwr *r, struct gwr_answer *a, const json_t *body, const str
 
 	*a = (struct gwr_answer){ .status = 200 };
 	if (!rate_ok(r, peer, now_ms)) {
-		refuse(a, 429, "rate_limited", "more than 10 registrations a minute from this address");
+		refuse(a, 429, "rate_limited",
+		       "more than 10 registrations a minute from this address");
 		return;
 	}
 	if ((why = init_read(&rec, body))) {
@@ -345,7 +349,8 @@ static void token_make(char out[GW_TOKEN_STR])
 }
 
 /* Keeps uid, first date and approval of a host that comes again with its key. */
-static int agent_enrol(struct gwr *r, struct gwr_answer *a, struct gw_agent_rec *rec, int64_t unix_s)
+static int agent_enrol(struct gwr *r, struct gwr_answer *a, struct gw_agent_rec *rec,
+		       int64_t unix_s)
 {
 	struct gw_agent_tokens tokens = { .session_until = unix_s + GWR_SESSION_TOKEN_S };
 	struct gw_agent_rec known;

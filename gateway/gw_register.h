@@ -11,9 +11,9 @@
 #include "base/addr.h"
 #include "gateway/gw_store.h"
 
-#define GWR_LIFE_MS 300000U     /* a registration id; gateway.md */
+#define GWR_LIFE_MS 300000U /* a registration id; gateway.md */
 #define GWR_PENDING_MAX 1024U
-#define GWR_RATE_MAX 10U        /* init requests of one address in GWR_RATE_MS */
+#define GWR_RATE_MAX 10U /* init requests of one address in GWR_RATE_MS */
 #define GWR_RATE_MS 60000U
 #define GWR_SESSION_TOKEN_S 3600
 
@@ -21,10 +21,10 @@ struct gwr;
 
 /* What the transport tells the agent. */
 struct gwr_answer {
-	int status;          /* HTTP's: 200, 400, 401, 404, 409, 429, 500 */
+	int status;	     /* HTTP's: 200, 400, 401, 404, 409, 429, 500 */
 	const char *code;    /* of the error message, NULL at 200; static */
 	const char *message; /* static */
-	json_t *body;        /* at 200; the caller's */
+	json_t *body;	     /* at 200; the caller's */
 	/* after a good complete: who it is */
 	char agent_uid[CODEC_UUID_STR], host_id[GW_NAME_MAX + 1];
 };

@@ -51,7 +51,7 @@ void gw_relay_fini(struct gw_relay *r)
 {
 	loop_timer_cancel(r->gw->loop, &r->timer);
 	for (int i = 0; i < GW_SIDE_N; i++) {
-		list_for_each(n, &r->end[i].held)
+		list_for_each (n, &r->end[i].held)
 			held_pop(&r->end[i], container_of(n, struct held, node));
 		gwf_fini(&r->end[i].fault);
 	}
@@ -69,8 +69,8 @@ static void steer(struct gw_relay *r, enum gw_side to)
 {
 	struct gw_relay_end *from = &r->end[gw_other(to)];
 	size_t waiting = waiting_bytes(r, to);
-	bool stop = from->stopped ? waiting >= GWS_HELD_MAX / 4 :
-				    waiting > GWS_HELD_MAX - WS_MESSAGE_MAX;
+	bool stop = from->stopped ? waiting >= GWS_HELD_MAX / 4
+				  : waiting > GWS_HELD_MAX - WS_MESSAGE_MAX;
 
 	if (stop == from->stopped)
 		return;
@@ -111,7 +111,7 @@ void gw_relay_writable(struct gw_relay *r, enum gw_side side)
 {
 	struct gw_relay_end *e = &r->end[side];
 
-	list_for_each(n, &e->held) {
+	list_for_each (n, &e->held) {
 		struct held *h = container_of(n, struct held, node);
 
 		if (ws_send(r->gw->ws, e->conn, h->data, h->len, false) < 0)
@@ -214,17 +214,16 @@ static void fault_due(void *arg, uint64_t now_ms)
 	fault_drain(arg, now_ms);
 }
 
-/* Cuts the socket that has brought enough bytes. */
-static void fault_cut(struct gw_relay *r, enum gw_side from, size_t len)
+/* Cuts this side's socket if it has carried enough bytes, either way. */
+static void fault_cut(struct gw_relay *r, enum gw_side side, size_t len)
 {
 	const struct gwf_spec *f = &r->gw->fault;
-	struct gw_relay_end *e = &r->end[from];
+	struct gw_relay_end *e = &r->end[side];
 
 	e->carried += len;
-	if (!f->cut_after || e->carried < f->cut_after ||
-	    !(from == GW_CLIENT ? f->cut_client : f->cut_agent))
-		return;
-	r->cut(r->arg, from);
+	if (f->cut_after && e->conn && e->carried >= f->cut_after &&
+	    (side == GW_CLIENT ? f->cut_client : f->cut_agent))
+		r->cut(r->arg, side);
 }
 
 static void relay_faulty(struct gw_relay *r, enum gw_side from, const uint8_t *p, size_t len)
@@ -235,7 +234,8 @@ static void relay_faulty(struct gw_relay *r, enum gw_side from, const uint8_t *p
 	count_unacked(r, from, is_ack);
 	gwf_put(&r->end[from].fault, &r->gw->fault, p, len, is_ack, now_ms);
 	fault_drain(r, now_ms);
-	fault_cut(r, from, len);
+	fault_cut(r, GW_AGENT, len);
+	fault_cut(r, GW_CLIENT, len); /* last: an ended session goes with its client */
 }
 
 void gw_relay_message(struct gw_relay *r, enum gw_side from, const uint8_t *p, size_t len)

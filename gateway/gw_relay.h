@@ -13,13 +13,14 @@ static inline enum gw_side gw_other(enum gw_side side)
 }
 
 struct gw_relay_end {
-	ws_conn conn;      /* 0: none now */
-	struct list held;  /* messages for this side that its socket did not take yet */
+	ws_conn conn;	  /* 0: none now */
+	struct list held; /* messages for this side that its socket did not take yet */
 	size_t held_bytes;
-	bool stopped;      /* we do not read from it: the other side is slow */
-	uint64_t carried;  /* bytes that its socket brought; for cut-after */
+	bool stopped;	      /* we do not read from it: the other side is slow */
+	uint64_t carried;     /* bytes that went through its socket, either way; for cut-after */
 	struct gwf_dir fault; /* messages from this side that wait */
-	uint32_t unacked;     /* stream messages from this side without an acknowledge; counted with faults only */
+	uint32_t
+		unacked; /* stream messages from this side without an acknowledge; counted with faults only */
 	bool told_pause;
 };
 

@@ -9,16 +9,12 @@
  */
 #include "gateway/gw_serve.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
 
 #include "base/err.h"
 #include "base/file.h"
@@ -28,6 +24,7 @@
 #include "gateway/gw_http.h"
 #include "gateway/gw_init.h"
 #include "gateway/gw_session.h"
+#include "gateway/gw_signal.h"
 
 static const char *const door_names[] = {
 	[GW_CONTROL] = "control",
@@ -75,33 +72,28 @@ int gw_endpoint_parse(struct net_endpoint *out, enum gw_tls *tls, const char *s)
 	return net_addr_parse(&out->addr, host);
 }
 
-static bool is_loopback(const struct net_addr *a)
-{
-	static const uint8_t one[16] = { [15] = 1 };
-
-	return a->family == 4 ? a->b[0] == 127 : !memcmp(a->b, one, 16);
-}
-
 /* Which listeners take TLS, and whether that is allowed. */
 static int doors_check(struct gw *gw, const struct gw_serve_opts *o)
 {
 	for (int i = 0; i < GW_DOOR_N; i++) {
 		struct gw_listener *l = &gw->doors[i];
-		bool local = is_loopback(&o->address[i].addr);
+		bool local = gw_is_loopback(&o->address[i].addr);
 
-		*l = (struct gw_listener){ .gw = gw, .door = (enum gw_door)i,
+		*l = (struct gw_listener){ .gw = gw,
+					   .door = (enum gw_door)i,
 					   .address = o->address[i] };
-		l->tls = o->tls[i] == GW_TLS_DEFAULT ? i == GW_CONTROL || !local :
-						       o->tls[i] == GW_TLS_ON;
+		l->tls = o->tls[i] == GW_TLS_DEFAULT ? i == GW_CONTROL || !local
+						     : o->tls[i] == GW_TLS_ON;
 		if (l->tls || local || o->insecure)
 			continue;
 		log_error("--%s: plain text is accepted only on loopback (or with --insecure)",
 			  door_names[i]);
 		return ST_ECONFIG;
 	}
-	gw->fault_allowed = o->insecure || (is_loopback(&o->address[GW_CONTROL].addr) &&
-					    is_loopback(&o->address[GW_AGENTS].addr));
-	if (gwf_active(&o->fault) && !gw->fault_allowed) {
+	gw->fault_allowed = o->fault_given;
+	if (o->fault_given && !o->insecure &&
+	    (!gw_is_loopback(&o->address[GW_CONTROL].addr) ||
+	     !gw_is_loopback(&o->address[GW_AGENTS].addr))) {
 		log_error("--fault is refused off loopback (or with --insecure)");
 		return ST_ECONFIG;
 	}
@@ -113,8 +105,8 @@ static bool must_approve(const struct gw_serve_opts *o)
 {
 	if (o->enrol != GW_ENROL_DEFAULT)
 		return o->enrol == GW_ENROL_APPROVE;
-	return !is_loopback(&o->address[GW_AGENTS].addr) ||
-	       !is_loopback(&o->address[GW_ACTIONS].addr);
+	return !gw_is_loopback(&o->address[GW_AGENTS].addr) ||
+	       !gw_is_loopback(&o->address[GW_ACTIONS].addr);
 }
 
 static int door_open(struct gw *gw, struct gw_listener *l, const char *dir)
@@ -158,72 +150,6 @@ static int ready_line(struct gw *gw, const char *port_file)
 	return 0;
 }
 
-/* sd_notify's protocol: one datagram; libsystemd would be a large dependency for it. */
-static void notify_systemd(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	size_t len = path ? strlen(path) : 0;
-	int fd;
-
-	if (len < 2 || len >= sizeof(sa.sun_path))
-		return;
-	memcpy(sa.sun_path, path, len);
-	if (sa.sun_path[0] == '@')
-		sa.sun_path[0] = '\0';
-	if ((fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) < 0)
-		return;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-		log_sys("notify systemd");
-	close(fd);
-}
-
-/* ---- signals ---- */
-
-struct signals {
-	struct loop *loop;
-	loop_watch watch;
-	int fd;
-};
-
-static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
-{
-	struct signals *s = arg;
-	struct signalfd_siginfo si;
-
-	(void)events;
-	(void)now_ms;
-	if (read(s->fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
-		return;
-	log_info("stopping: %s", si.ssi_signo == SIGINT ? "interrupted" : "terminated");
-	loop_stop(s->loop);
-}
-
-static int signals_open(struct signals *s, struct loop *loop)
-{
-	sigset_t set;
-	int r;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	s->loop = loop;
-	if ((s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0)
-		return log_sys("signalfd");
-	if ((r = loop_fd_add(loop, &s->watch, s->fd, EPOLLIN, on_signal, s)) < 0)
-		close(s->fd);
-	return r;
-}
-
-static void signals_close(struct signals *s)
-{
-	loop_fd_del(s->loop, &s->watch);
-	close(s->fd);
-}
-
 /* ---- all of it ---- */
 
 static int gw_open(struct gw *gw, const struct gw_serve_opts *o)
@@ -259,18 +185,18 @@ static void gw_close(struct gw *gw)
 int gw_serve(const struct gw_serve_opts *opts)
 {
 	struct gw gw = { 0 };
-	struct signals sig;
+	struct gw_signals sig = { 0 };
 	int r;
 
-	if ((r = gw_open(&gw, opts)) < 0 || (r = signals_open(&sig, gw.loop)) < 0)
+	if ((r = gw_open(&gw, opts)) < 0 || (r = gw_signals_open(&sig, gw.loop)) < 0)
 		goto out;
 	if ((r = ready_line(&gw, opts->port_file)) == 0) {
-		notify_systemd("READY=1");
+		sd_notify(0, "READY=1");
 		r = loop_run(gw.loop);
-		notify_systemd("STOPPING=1");
+		sd_notify(0, "STOPPING=1");
 	}
-	signals_close(&sig);
 out:
+	gw_signals_close(&sig);
 	gw_close(&gw);
 	return r;
 }

@@ -13,9 +13,14 @@ struct gw_serve_opts {
 	const char *dir;
 	struct net_endpoint address[GW_DOOR_N];
 	enum gw_tls tls[GW_DOOR_N]; /* default: control always, the others off loopback */
-	bool insecure;              /* plain text and faults also off loopback */
-	enum { GW_ENROL_DEFAULT, GW_ENROL_OPEN, GW_ENROL_APPROVE } enrol; /* default: open if agents and actions are on loopback */
+	bool insecure;		    /* plain text and faults also off loopback */
+	enum {
+		GW_ENROL_DEFAULT,
+		GW_ENROL_OPEN,
+		GW_ENROL_APPROVE
+	} enrol; /* default: open if agents and actions are on loopback */
 	struct gwf_spec fault;
+	bool fault_given;      /* --fault, be it "off": POST /faults may change it */
 	const char *port_file; /* NULL: the ready line goes to stdout */
 };
 

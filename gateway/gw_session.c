@@ -3,14 +3,14 @@
  * gw_session.c - the life of a session
  *
  * Theory of operation: a session is an entry of the store and two sides, each with a token (only its
- * hash is kept) and at most one socket. A socket is nobody's until its open message names a token;
- * then it becomes that side's socket in place of the earlier one. Messages pass through gw_relay.
- * One timer a session waits for the nearest of its limits. A session that ended stays for a while
- * with its last words, channel_closed, for a client that is not connected just then. After our own
- * restart the active sessions of the store are back without sockets: agents reopen, clients resume.
+ * hash is kept) and at most one socket (gw_sock). Messages pass through gw_relay. One timer a session
+ * waits for the nearest of its limits. A session that ended stays for a while with its last words,
+ * channel_closed, for a client that is not connected just then. After our own restart the active
+ * sessions of the store are back without sockets: agents reopen, clients resume.
  *
- * States: STARTING until both sides have opened once; RUNNING while at least one of them is there or
- * may come back; ENDED from the end's cause until the client has been told or nobody came for it.
+ * States: GWS_STARTING until both sides have opened once; GWS_RUNNING while at least one of them is
+ * there or may come back; GWS_ENDED from the end's cause until the client has been told or nobody
+ * came for it.
  */
 #include "gateway/gw_session.h"
 
@@ -18,93 +18,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/codec.h"
 #include "base/err.h"
-#include "base/handle.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/gw_agents.h"
 #include "gateway/gw_envelope.h"
-#include "gateway/gw_relay.h"
+#include "gateway/gw_session_internal.h"
 #include "proto/ssm_chan.h"
 
 #define ID_RANDOM_BYTES 9U /* 17 of their 18 hex digits */
 #define CHANNEL_CLOSED_MAX 1200U
 
-enum session_state { STARTING, RUNNING, ENDED, STATE_N };
-
 static const struct {
 	const char *name;
 	uint32_t next;
 } states[] = {
-	[STARTING] = { "starting", BIT(RUNNING) | BIT(ENDED) },
-	[RUNNING] = { "running", BIT(ENDED) },
-	[ENDED] = { "ended", 0 },
+	[GWS_STARTING] = { "starting", BIT(GWS_RUNNING) | BIT(GWS_ENDED) },
+	[GWS_RUNNING] = { "running", BIT(GWS_ENDED) },
+	[GWS_ENDED] = { "ended", 0 },
 };
-_Static_assert(ARRAY_LEN(states) == STATE_N, "states[] and enum session_state differ");
-
-struct side {
-	uint8_t token_hash[CODEC_SHA256_LEN];
-	uint64_t token_until_ms; /* 0: no token waits for its first use */
-	struct sock *sock;       /* NULL: none now */
-	bool opened;             /* it had a socket once */
-	uint64_t gone_ms;        /* since when it has none */
-};
-
-struct session {
-	struct gws *all;
-	handle h;
-	enum session_state state;
-	struct gw_session_rec rec;
-	uint32_t max_payload;
-	struct side side[GW_SIDE_N];
-	struct gw_relay relay;
-	struct loop_timer timer;
-	uint64_t state_ms;         /* when this state began */
-	uint64_t agent_gone_ms;    /* since when both connections of the agent are gone; 0: they are not */
-	uint64_t agent_grace_ms;   /* how long they may be */
-};
-
-struct sock {
-	struct list_node node;
-	struct gws *all;
-	ws_conn conn;
-	char id[GW_SESSION_ID_STR]; /* of the path */
-	handle session;             /* 0: no open message yet, or replaced */
-	enum gw_side side;
-	bool over;                  /* being closed: nothing it says counts */
-	struct loop_timer timer;    /* for the open message */
-};
-
-struct gws {
-	struct gw *gw;
-	struct hnd_table table;
-	struct list socks;
-	uint32_t unopened;
-};
+_Static_assert(ARRAY_LEN(states) == GWS_STATE_N, "states[] and enum gws_state differ");
 
 static void session_timer(void *arg, uint64_t now_ms);
-static void session_arm(struct session *s);
-static void session_end(struct session *s, const char *output, const char *who);
+static void session_arm(struct gws_session *s);
+static void session_end(struct gws_session *s, const char *output, const char *who);
 
-static uint64_t now(const struct gws *all)
-{
-	return loop_now_ms(all->gw->loop);
-}
-
-static void set_state(struct session *s, enum session_state to, const char *why)
+static void set_state(struct gws_session *s, enum gws_state to, const char *why)
 {
 	if (!(states[s->state].next & BIT(to)))
 		ST_BUG("session %s -> %s: %s", states[s->state].name, states[to].name, why);
 	log_debug("session %s: %s -> %s: %s", s->rec.id, states[s->state].name, states[to].name,
 		  why);
 	s->state = to;
-	s->state_ms = now(s->all);
+	s->state_ms = gws_now(s->all);
 }
 
-static struct session *session_find(struct gws *all, const char *id)
+struct gws_session *gws_session_find(struct gws *all, const char *id)
 {
-	struct session *s;
+	struct gws_session *s;
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos)))
@@ -113,7 +64,7 @@ static struct session *session_find(struct gws *all, const char *id)
 	return NULL;
 }
 
-static void token_make(struct side *side, char out[GW_TOKEN_STR], uint64_t now_ms)
+static void token_make(struct gws_side *side, char out[GW_TOKEN_STR], uint64_t now_ms)
 {
 	uint8_t raw[GW_TOKEN_BYTES];
 
@@ -124,49 +75,25 @@ static void token_make(struct side *side, char out[GW_TOKEN_STR], uint64_t now_m
 	side->token_until_ms = now_ms + GWS_TOKEN_MS;
 }
 
-/* ---- sockets ---- */
-
-static void sock_free(struct sock *k)
+static void note_agent(struct gws_session *s)
 {
-	loop_timer_cancel(k->all->gw->loop, &k->timer);
-	list_del(&k->node);
-	free(k);
-}
-
-static void sock_close(struct sock *k, uint16_t code, const char *reason)
-{
-	k->over = true;
-	k->session = 0;
-	ws_close(k->all->gw->ws, k->conn, code, reason);
-}
-
-/* The side's socket is gone or given up; the session waits for another one. */
-static void side_detach(struct session *s, enum gw_side side)
-{
-	gw_relay_detach(&s->relay, side);
-	s->side[side].sock = NULL;
-	s->side[side].gone_ms = now(s->all);
-}
-
-static void note_agent(struct session *s)
-{
-	bool there = s->side[GW_AGENT].sock || gwa_is_online(s->all->gw->agents, s->rec.agent_uid,
-							     NULL);
+	bool there = s->side[GW_AGENT].sock ||
+		     gwa_is_online(s->all->gw->agents, s->rec.agent_uid, NULL);
 
 	if (there) {
 		s->agent_gone_ms = 0;
 		s->agent_grace_ms = GWS_AGENT_GONE_MS;
 	} else if (!s->agent_gone_ms) {
-		s->agent_gone_ms = now(s->all);
+		s->agent_gone_ms = gws_now(s->all);
 	}
 	session_arm(s);
 }
 
-static void session_free(struct session *s)
+void gws_session_free(struct gws_session *s)
 {
 	for (int i = 0; i < GW_SIDE_N; i++)
 		if (s->side[i].sock)
-			sock_close(s->side[i].sock, 1000, "");
+			gws_sock_close(s->side[i].sock, 1000, "");
 	gw_relay_fini(&s->relay);
 	loop_timer_cancel(s->all->gw->loop, &s->timer);
 	hnd_del(&s->all->table, s->h);
@@ -174,186 +101,43 @@ static void session_free(struct session *s)
 }
 
 /* An ended session whose client has everything: close its socket, which frees the session. */
-static void close_when_told(struct session *s)
+void gws_session_told(struct gws_session *s)
 {
-	struct sock *k = s->side[GW_CLIENT].sock;
+	struct gws_sock *k = s->side[GW_CLIENT].sock;
 
-	if (s->state == ENDED && k && gw_relay_is_drained(&s->relay, GW_CLIENT) && !k->over) {
+	if (s->state == GWS_ENDED && k && gw_relay_is_drained(&s->relay, GW_CLIENT) && !k->over) {
 		k->over = true;
 		ws_close(s->all->gw->ws, k->conn, 1000, "");
 	}
 }
 
-static void side_attach(struct session *s, enum gw_side side, struct sock *k)
+void gws_session_opened(struct gws_session *s)
 {
-	struct side *sd = &s->side[side];
-
-	if (sd->sock) {
-		sock_close(sd->sock, 1000, "replaced by a newer socket");
-		side_detach(s, side);
-	}
-	loop_timer_cancel(s->all->gw->loop, &k->timer);
-	s->all->unopened--;
-	k->session = s->h;
-	k->side = side;
-	sd->sock = k;
-	sd->opened = true;
-	sd->token_until_ms = 0;
-	log_debug("session %s: the %s has opened", s->rec.id,
-		  side == GW_CLIENT ? "client" : "agent");
-	gw_relay_attach(&s->relay, side, k->conn);
-	if (s->state == STARTING && s->side[GW_CLIENT].opened && s->side[GW_AGENT].opened)
-		set_state(s, RUNNING, "both sides have opened");
+	if (s->state == GWS_STARTING && s->side[GW_CLIENT].opened && s->side[GW_AGENT].opened)
+		set_state(s, GWS_RUNNING, "both sides have opened");
 	note_agent(s);
-	close_when_told(s);
+	gws_session_told(s);
 }
 
-static bool token_fits(const struct side *side, const uint8_t hash[CODEC_SHA256_LEN],
-		       uint64_t now_ms)
+void gws_session_lost(struct gws_session *s, enum gw_side side)
 {
-	return codec_equal(side->token_hash, hash, CODEC_SHA256_LEN) &&
-	       now_ms < side->token_until_ms;
-}
-
-static void sock_open_message(struct sock *k, const uint8_t *p, size_t len)
-{
-	json_t *doc = json_loadb((const char *)p, len, JSON_REJECT_DUPLICATES, NULL);
-	const char *token = json_str(doc, "TokenValue");
-	struct session *s = session_find(k->all, k->id);
-	uint8_t hash[CODEC_SHA256_LEN];
-	bool found = false;
-
-	codec_sha256(hash, token ? token : "", token ? strlen(token) : 0);
-	for (int i = 0; s && token && i < GW_SIDE_N && !found; i++) {
-		if (!token_fits(&s->side[i], hash, now(k->all)))
-			continue;
-		found = true;
-		side_attach(s, (enum gw_side)i, k);
-	}
-	json_decref(doc);
-	if (!found)
-		sock_close(k, 1008, "invalid open message");
-}
-
-static void on_open(void *arg, ws_conn c)
-{
-	struct sock *k = arg;
-
-	k->conn = c;
-}
-
-static void on_message(void *arg, ws_conn c, const uint8_t *p, size_t len, bool text)
-{
-	struct sock *k = arg;
-	struct session *s = hnd_get(&k->all->table, k->session);
-
-	k->conn = c;
-	if (k->over)
-		return;
-	if (s)
-		gw_relay_message(&s->relay, k->side, p, len);
-	else if (text)
-		sock_open_message(k, p, len);
-	else
-		sock_close(k, 1008, "the open message is missing");
-}
-
-static void on_writable(void *arg, ws_conn c)
-{
-	struct sock *k = arg;
-	struct session *s = hnd_get(&k->all->table, k->session);
-
-	(void)c;
-	if (!s)
-		return;
-	gw_relay_writable(&s->relay, k->side);
-	close_when_told(s);
-}
-
-static void sock_lost(struct sock *k, const char *why)
-{
-	struct session *s = hnd_get(&k->all->table, k->session);
-	enum gw_side side = k->side;
-
-	if (!s && loop_timer_armed(&k->timer))
-		k->all->unopened--;
-	sock_free(k);
-	if (!s)
-		return;
-	log_debug("session %s: the %s's socket is gone: %s", s->rec.id,
-		  side == GW_CLIENT ? "client" : "agent", text_safe(why).s);
-	side_detach(s, side);
-	if (s->state == ENDED && side == GW_CLIENT && gw_relay_is_drained(&s->relay, GW_CLIENT))
-		session_free(s);
+	if (s->state == GWS_ENDED && side == GW_CLIENT && gw_relay_is_drained(&s->relay, GW_CLIENT))
+		gws_session_free(s);
 	else
 		note_agent(s);
 }
 
-static void on_closed(void *arg, ws_conn c, int err, int status, const char *reason)
-{
-	(void)c;
-	(void)err;
-	(void)status;
-	sock_lost(arg, reason && *reason ? reason : st_strerror(err));
-}
-
-static const struct ws_events sock_events = {
-	.open = on_open,
-	.message = on_message,
-	.writable = on_writable,
-	.closed = on_closed,
-};
-
-/* The open message did not come in time. */
-static void sock_timer(void *arg, uint64_t now_ms)
-{
-	struct sock *k = arg;
-
-	(void)now_ms;
-	k->all->unopened--;
-	if (k->conn)
-		sock_close(k, 1008, "no open message");
-}
-
-/* A fault cuts a socket: no Close frame, the peer sees 1006. */
 static void relay_cut(void *arg, enum gw_side side)
 {
-	struct session *s = arg;
-	struct sock *k = s->side[side].sock;
+	struct gws_session *s = arg;
 
-	if (!k)
-		return;
-	ws_drop(s->all->gw->ws, k->conn);
-	sock_lost(k, "cut by --fault");
-}
-
-int gws_upgrade(struct gws *all, const char *id, const struct ws_events **events, void **events_arg)
-{
-	struct sock *k;
-
-	if (all->unopened >= GWS_UNOPENED_MAX || !(k = calloc(1, sizeof(*k))))
-		return 503;
-	if (!text_copy(k->id, sizeof(k->id), id)) {
-		free(k);
-		return 404;
-	}
-	k->all = all;
-	list_node_init(&k->node);
-	loop_timer_init(&k->timer, sock_timer, k);
-	if (loop_timer_set(all->gw->loop, &k->timer, now(all) + GWS_OPEN_MS) < 0) {
-		free(k);
-		return 503;
-	}
-	list_push_back(&all->socks, &k->node);
-	all->unopened++;
-	*events = &sock_events;
-	*events_arg = k;
-	return 0;
+	if (s->side[side].sock)
+		gws_sock_cut(s->side[side].sock, "cut by --fault");
 }
 
 /* ---- the end ---- */
 
-static void send_channel_closed(struct session *s, enum gw_side to, const char *output)
+static void send_channel_closed(struct gws_session *s, enum gw_side to, const char *output)
 {
 	uint8_t uuid[CODEC_UUID_LEN], out[CHANNEL_CLOSED_MAX];
 	char id[CODEC_UUID_STR], date[24];
@@ -386,9 +170,9 @@ static void send_channel_closed(struct session *s, enum gw_side to, const char *
 }
 
 /* Tells the agent by both of its connections: the data channel may be gone, the control one busy. */
-static void tell_agent(struct session *s)
+static void tell_agent(struct gws_session *s)
 {
-	struct sock *k = s->side[GW_AGENT].sock;
+	struct gws_sock *k = s->side[GW_AGENT].sock;
 	json_t *body = json_pack("{s:s}", "session_id", s->rec.id);
 
 	gwa_request(s->all->gw->agents, s->rec.agent_uid, CH_SESSION_TERMINATE, body);
@@ -396,23 +180,23 @@ static void tell_agent(struct session *s)
 	if (!k)
 		return;
 	send_channel_closed(s, GW_AGENT, "");
-	sock_close(k, 1000, "");
-	side_detach(s, GW_AGENT);
+	gws_sock_close(k, 1000, "");
+	gws_side_detach(s, GW_AGENT);
 }
 
 /* @output: harmless text for the client, "" for an ordinary end. @who: for the audit log. */
-static void session_end(struct session *s, const char *output, const char *who)
+static void session_end(struct gws_session *s, const char *output, const char *who)
 {
-	if (s->state == ENDED)
+	if (s->state == GWS_ENDED)
 		return;
-	set_state(s, ENDED, *output ? output : "ordinary end");
+	set_state(s, GWS_ENDED, *output ? output : "ordinary end");
 	log_info("session %s: ended by %s%s%s", s->rec.id, who, *output ? ": " : "", output);
 	if (gw_store_session_end(s->all->gw->store, s->rec.id, output, who) < 0)
 		log_warn("session %s: its end could not be stored", s->rec.id);
 	tell_agent(s);
 	send_channel_closed(s, GW_CLIENT, output);
 	session_arm(s);
-	close_when_told(s);
+	gws_session_told(s);
 }
 
 /* ---- limits ---- */
@@ -428,19 +212,19 @@ static void nearer(struct limit *l, uint64_t at_ms, const char *output)
 		*l = (struct limit){ .at_ms = at_ms, .output = output };
 }
 
-static struct limit session_limit(const struct session *s)
+static struct limit session_limit(const struct gws_session *s)
 {
-	const struct side *client = &s->side[GW_CLIENT];
+	const struct gws_side *client = &s->side[GW_CLIENT];
 	struct limit l = { .at_ms = UINT64_MAX };
 
-	if (s->state == ENDED) {
+	if (s->state == GWS_ENDED) {
 		nearer(&l, s->state_ms + GWS_LINGER_MS, "");
 		return l;
 	}
-	if (s->state == STARTING)
+	if (s->state == GWS_STARTING)
 		nearer(&l, s->state_ms + GWS_TOKEN_MS,
-		       s->side[GW_AGENT].opened ? "the client did not open its data channel" :
-						  "the agent did not open its data channel");
+		       s->side[GW_AGENT].opened ? "the client did not open its data channel"
+						: "the agent did not open its data channel");
 	if (s->agent_gone_ms)
 		nearer(&l, s->agent_gone_ms + s->agent_grace_ms, "agent gone");
 	if (!client->sock)
@@ -448,7 +232,7 @@ static struct limit session_limit(const struct session *s)
 	return l;
 }
 
-static void session_arm(struct session *s)
+static void session_arm(struct gws_session *s)
 {
 	struct limit l = session_limit(s);
 
@@ -460,30 +244,30 @@ static void session_arm(struct session *s)
 
 static void session_timer(void *arg, uint64_t now_ms)
 {
-	struct session *s = arg;
+	struct gws_session *s = arg;
 	struct limit l = session_limit(s);
 
 	if (l.at_ms > now_ms)
 		session_arm(s);
-	else if (s->state == ENDED)
-		session_free(s);
+	else if (s->state == GWS_ENDED)
+		gws_session_free(s);
 	else
 		session_end(s, l.output, "gateway");
 }
 
 /* ---- start, resume, terminate ---- */
 
-static struct session *session_new(struct gws *all, const struct gw_session_rec *rec,
-				   enum session_state state)
+static struct gws_session *session_new(struct gws *all, const struct gw_session_rec *rec,
+				       enum gws_state state)
 {
-	struct session *s = calloc(1, sizeof(*s));
+	struct gws_session *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->all = all;
 	s->rec = *rec;
 	s->state = state;
-	s->state_ms = now(all);
+	s->state_ms = gws_now(all);
 	s->agent_grace_ms = GWS_AGENT_GONE_MS;
 	s->max_payload = SSM_CHUNK;
 	for (int i = 0; i < GW_SIDE_N; i++)
@@ -515,7 +299,7 @@ static void rec_fill(struct gw_session_rec *rec, const struct gws_order *o, cons
 	rec->started = gw_unix_s();
 }
 
-static int ask_agent(struct session *s, const struct gws_order *o)
+static int ask_agent(struct gws_session *s, const struct gws_order *o)
 {
 	struct gwa *agents = s->all->gw->agents;
 	char *url = gwa_data_url(agents, s->rec.agent_uid, s->rec.id), token[GW_TOKEN_STR];
@@ -524,7 +308,7 @@ static int ask_agent(struct session *s, const struct gws_order *o)
 
 	if (!url)
 		return ST_ENOENT;
-	token_make(&s->side[GW_AGENT], token, now(s->all));
+	token_make(&s->side[GW_AGENT], token, gws_now(s->all));
 	body = json_pack("{s:s, s:s, s:s, s:s, s:O*, s:I}", "session_id", s->rec.id, "token", token,
 			 "url", url, "document", s->rec.document, "parameters", o->parameters,
 			 "max_payload_bytes", (json_int_t)s->max_payload);
@@ -535,23 +319,23 @@ static int ask_agent(struct session *s, const struct gws_order *o)
 	return r;
 }
 
-static void ticket_fill(struct session *s, struct gws_ticket *out)
+static void ticket_fill(struct gws_session *s, struct gws_ticket *out)
 {
 	text_copy(out->session_id, sizeof(out->session_id), s->rec.id);
 	out->max_payload = s->max_payload;
-	token_make(&s->side[GW_CLIENT], out->token, now(s->all));
+	token_make(&s->side[GW_CLIENT], out->token, gws_now(s->all));
 }
 
 int gws_start(struct gws *all, const struct gws_order *o, struct gws_ticket *out)
 {
 	struct gw_session_rec rec = { 0 };
-	struct session *s;
+	struct gws_session *s;
 	int r;
 
 	if (!gwa_is_online(all->gw->agents, o->agent->uid, NULL))
 		return ST_ENOENT;
 	rec_fill(&rec, o, gwa_boot_id(all->gw->agents, o->agent->uid));
-	if (!(s = session_new(all, &rec, STARTING)))
+	if (!(s = session_new(all, &rec, GWS_STARTING)))
 		return all->table.used >= GWS_SESSIONS_MAX ? ST_EFULL : ST_ENOMEM;
 	s->max_payload = MIN(o->agent->max_payload, SSM_PAYLOAD_MAX);
 	if ((r = gw_store_session_add(all->gw->store, &s->rec)) < 0)
@@ -565,20 +349,20 @@ int gws_start(struct gws *all, const struct gws_order *o, struct gws_ticket *out
 	log_info("session %s: started to %s", rec.id, rec.host_id);
 	return 0;
 fail:
-	session_free(s);
+	gws_session_free(s);
 	return r;
 }
 
 /* A session of this key, live or lingering; else what the store remembers of it. */
-static int owned(struct gws *all, const char *id, const char *key_name, struct session **out)
+static int owned(struct gws *all, const char *id, const char *key_name, struct gws_session **out)
 {
 	struct gw_session_rec rec;
 	int r;
 
-	if ((*out = session_find(all, id)))
-		return strcmp((*out)->rec.key_name, key_name) != 0 ? ST_ENOENT :
-		       (*out)->state == ENDED			   ? ST_ECLOSED :
-								     0;
+	if ((*out = gws_session_find(all, id)))
+		return strcmp((*out)->rec.key_name, key_name) != 0 ? ST_ENOENT
+		       : (*out)->state == GWS_ENDED		   ? ST_ECLOSED
+								   : 0;
 	if ((r = gw_store_session_get(all->gw->store, id, &rec)) < 0)
 		return r;
 	return strcmp(rec.key_name, key_name) != 0 ? ST_ENOENT : ST_ECLOSED;
@@ -586,7 +370,7 @@ static int owned(struct gws *all, const char *id, const char *key_name, struct s
 
 int gws_resume(struct gws *all, const char *id, const char *key_name, struct gws_ticket *out)
 {
-	struct session *s;
+	struct gws_session *s;
 	int r;
 
 	if ((r = owned(all, id, key_name, &s)) == 0)
@@ -596,7 +380,7 @@ int gws_resume(struct gws *all, const char *id, const char *key_name, struct gws
 
 int gws_terminate(struct gws *all, const char *id, const char *key_name)
 {
-	struct session *s;
+	struct gws_session *s;
 	int r;
 
 	if ((r = owned(all, id, key_name, &s)) == 0)
@@ -608,11 +392,11 @@ int gws_terminate(struct gws *all, const char *id, const char *key_name)
 
 void gws_agent_up(struct gws *all, const char *uid, const char *boot_id)
 {
-	struct session *s;
+	struct gws_session *s;
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos))) {
-		if (strcmp(s->rec.agent_uid, uid) != 0 || s->state == ENDED)
+		if (strcmp(s->rec.agent_uid, uid) != 0 || s->state == GWS_ENDED)
 			continue;
 		if (*boot_id && *s->rec.boot_id && strcmp(boot_id, s->rec.boot_id) != 0)
 			session_end(s, "agent gone", "gateway");
@@ -623,17 +407,17 @@ void gws_agent_up(struct gws *all, const char *uid, const char *boot_id)
 
 void gws_agent_down(struct gws *all, const char *uid)
 {
-	struct session *s;
+	struct gws_session *s;
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos)))
-		if (!strcmp(s->rec.agent_uid, uid) && s->state != ENDED)
+		if (!strcmp(s->rec.agent_uid, uid) && s->state != GWS_ENDED)
 			note_agent(s);
 }
 
 void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, const char *output)
 {
-	struct session *s = session_find(all, session_id);
+	struct gws_session *s = gws_session_find(all, session_id);
 
 	if (s && !strcmp(s->rec.agent_uid, uid))
 		session_end(s, output && *output ? text_safe(output).s : "", s->rec.host_id);
@@ -642,11 +426,11 @@ void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, c
 int gws_agent_reopen(struct gws *all, const char *uid, const char *session_id,
 		     char token[GW_TOKEN_STR])
 {
-	struct session *s = session_find(all, session_id);
+	struct gws_session *s = gws_session_find(all, session_id);
 
-	if (!s || s->state == ENDED || strcmp(s->rec.agent_uid, uid) != 0)
+	if (!s || s->state == GWS_ENDED || strcmp(s->rec.agent_uid, uid) != 0)
 		return ST_ENOENT;
-	token_make(&s->side[GW_AGENT], token, now(all));
+	token_make(&s->side[GW_AGENT], token, gws_now(all));
 	return 0;
 }
 
@@ -655,7 +439,7 @@ int gws_agent_reopen(struct gws *all, const char *uid, const char *session_id,
 static void session_restore(void *arg, const struct gw_session_rec *rec)
 {
 	struct gws *all = arg;
-	struct session *s = session_new(all, rec, RUNNING);
+	struct gws_session *s = session_new(all, rec, GWS_RUNNING);
 	struct gw_agent_rec agent;
 
 	if (!s) {
@@ -664,7 +448,7 @@ static void session_restore(void *arg, const struct gw_session_rec *rec)
 	}
 	if (gw_store_agent_by_uid(all->gw->store, rec->agent_uid, &agent) == 0)
 		s->max_payload = agent.max_payload;
-	s->agent_gone_ms = now(all);
+	s->agent_gone_ms = gws_now(all);
 	s->agent_grace_ms = GWS_AFTER_RESTART_MS;
 	session_arm(s);
 }
@@ -689,19 +473,14 @@ int gws_new(struct gws **out, struct gw *gw)
 
 void gws_free(struct gws *all)
 {
-	struct session *s;
+	struct gws_session *s;
 	uint32_t pos = 0;
 
 	if (!all)
 		return;
 	while ((s = hnd_next(&all->table, &pos)))
-		session_free(s);
-	list_for_each(n, &all->socks) {
-		struct sock *k = container_of(n, struct sock, node);
-
-		ws_drop(all->gw->ws, k->conn);
-		sock_free(k);
-	}
+		gws_session_free(s);
+	gws_sock_drop_all(all);
 	hnd_fini(&all->table);
 	free(all);
 }

@@ -7,20 +7,22 @@
 
 #include "gateway/gw_internal.h"
 
-#define GWS_SESSIONS_MAX 4096U      /* ours */
-#define GWS_UNOPENED_MAX 256U       /* ours: sockets that have not sent an open message yet */
-#define GWS_OPEN_MS 10000U          /* a socket must send its open message; gateway.md */
-#define GWS_TOKEN_MS 60000U         /* a token that nobody used */
-#define GWS_AGENT_GONE_MS 3000U     /* both of its connections */
+#define GWS_SESSIONS_MAX 4096U	    /* ours */
+#define GWS_UNOPENED_MAX 256U	    /* ours: sockets that have not sent an open message yet */
+#define GWS_OPEN_MS 10000U	    /* a socket must send its open message; gateway.md */
+#define GWS_SILENT_MS 900000U	    /* ours: three pings of the stock client (5 min) did not come */
+#define GWS_TOKEN_MS 60000U	    /* a token that nobody used */
+#define GWS_AGENT_GONE_MS 3000U	    /* both of its connections */
 #define GWS_AFTER_RESTART_MS 60000U /* the same after our own restart */
 #define GWS_CLIENT_GONE_MS 1200000U /* ours: the service's idle time-out, 20 minutes */
-#define GWS_HELD_MAX MIB(4)         /* bytes held for one side before the other is no longer read */
-#define GWS_LINGER_MS 60000U        /* ours: an ended session keeps its last words for a client that comes late */
+#define GWS_HELD_MAX MIB(4)	    /* bytes held for one side before the other is no longer read */
+#define GWS_LINGER_MS                                                                              \
+	60000U /* ours: an ended session keeps its last words for a client that comes late */
 
 struct gws_ticket {
 	char session_id[GW_SESSION_ID_STR];
 	char token[GW_TOKEN_STR]; /* of the client's side */
-	uint32_t max_payload;     /* bytes */
+	uint32_t max_payload;	  /* bytes */
 };
 
 struct gws_order {

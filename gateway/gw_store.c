@@ -28,7 +28,8 @@
 
 static const char schema[] =
 	"CREATE TABLE agents("
-	" uid TEXT PRIMARY KEY, org_id TEXT NOT NULL, host_id TEXT NOT NULL UNIQUE, pubkey BLOB NOT NULL,"
+	" uid TEXT PRIMARY KEY, org_id TEXT NOT NULL, host_id TEXT NOT NULL UNIQUE, pubkey BLOB "
+	"NOT NULL,"
 	" machine_id_hash TEXT NOT NULL, version TEXT NOT NULL, platform TEXT NOT NULL,"
 	" network TEXT NOT NULL, approved INTEGER NOT NULL, max_payload INTEGER NOT NULL,"
 	" bootstrap_hash BLOB NOT NULL, session_hash BLOB NOT NULL, session_until INTEGER NOT NULL,"
@@ -37,8 +38,10 @@ static const char schema[] =
 	" access_key TEXT PRIMARY KEY, secret TEXT NOT NULL, name TEXT NOT NULL UNIQUE,"
 	" targets TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE sessions("
-	" id TEXT PRIMARY KEY, key_name TEXT NOT NULL, agent_uid TEXT NOT NULL, host_id TEXT NOT NULL,"
-	" document TEXT NOT NULL, reason TEXT NOT NULL, boot_id TEXT NOT NULL, output TEXT NOT NULL,"
+	" id TEXT PRIMARY KEY, key_name TEXT NOT NULL, agent_uid TEXT NOT NULL, host_id TEXT NOT "
+	"NULL,"
+	" document TEXT NOT NULL, reason TEXT NOT NULL, boot_id TEXT NOT NULL, output TEXT NOT "
+	"NULL,"
 	" started INTEGER NOT NULL, ended INTEGER NOT NULL) WITHOUT ROWID;"
 	"CREATE INDEX sessions_active ON sessions(ended, started);"
 	"CREATE TABLE audit("
@@ -90,7 +93,8 @@ static const char *const sql[] = {
 	[Q_AGENT_PUT] = "INSERT OR REPLACE INTO agents(" AGENT_COLUMNS
 			", bootstrap_hash, session_hash, session_until)"
 			" VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
-	[Q_AGENT_AUTH] = "SELECT bootstrap_hash, session_hash, session_until FROM agents WHERE uid = ?1",
+	[Q_AGENT_AUTH] =
+		"SELECT bootstrap_hash, session_hash, session_until FROM agents WHERE uid = ?1",
 	[Q_AGENT_SEEN] = "UPDATE agents SET last_seen = ?2 WHERE uid = ?1",
 	[Q_AGENT_LIMIT] = "UPDATE agents SET max_payload = ?2 WHERE uid = ?1",
 	[Q_AGENT_APPROVE] = "UPDATE agents SET approved = 1 WHERE host_id = ?1",
@@ -106,8 +110,9 @@ static const char *const sql[] = {
 			  " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
 	[Q_SESSION_END] = "UPDATE sessions SET ended = ?2, output = ?3 WHERE id = ?1 AND ended = 0",
 	[Q_SESSION_GET] = "SELECT " SESSION_COLUMNS " FROM sessions WHERE id = ?1",
-	[Q_SESSION_EACH] = "SELECT " SESSION_COLUMNS " FROM sessions WHERE (ended = 0) = ?2"
-			   " AND (?1 IS NULL OR key_name = ?1) ORDER BY started DESC, id LIMIT 10000",
+	[Q_SESSION_EACH] =
+		"SELECT " SESSION_COLUMNS " FROM sessions WHERE (ended = 0) = ?2"
+		" AND (?1 IS NULL OR key_name = ?1) ORDER BY started DESC, id LIMIT 10000",
 	[Q_AUDIT] = "INSERT INTO audit(at_ms, who, what, detail) VALUES(?1,?2,?3,?4)",
 };
 _Static_assert(ARRAY_LEN(sql) == Q_N, "sql[] and enum query differ");
@@ -596,8 +601,8 @@ int gw_store_session_get(struct gw_store *s, const char *id, struct gw_session_r
 	return 0;
 }
 
-int gw_store_session_each(struct gw_store *s, const char *key_name, bool active,
-			  gw_session_fn *fn, void *arg)
+int gw_store_session_each(struct gw_store *s, const char *key_name, bool active, gw_session_fn *fn,
+			  void *arg)
 {
 	sqlite3_stmt *st = s->st[Q_SESSION_EACH];
 	struct gw_session_rec rec;

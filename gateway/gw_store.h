@@ -10,15 +10,15 @@
 #include "base/codec.h"
 #include "base/util.h"
 
-#define GW_NAME_MAX 128U         /* host_id and org_id; gateway.md, Registration */
-#define GW_PUBKEY_LEN 32U        /* raw Ed25519 */
-#define GW_TOKEN_BYTES 32U       /* 256 random bits */
+#define GW_NAME_MAX 128U   /* host_id and org_id; gateway.md, Registration */
+#define GW_PUBKEY_LEN 32U  /* raw Ed25519 */
+#define GW_TOKEN_BYTES 32U /* 256 random bits */
 #define GW_TOKEN_STR CODEC_B64_LEN(GW_TOKEN_BYTES)
-#define GW_ACCESS_KEY_STR 21U    /* 20 characters as AWS's, and NUL */
-#define GW_SECRET_STR 41U        /* 40 characters as AWS's, and NUL */
-#define GW_SESSION_ID_STR 97U    /* 96 characters; ssm-protocol 1.2 */
-#define GW_KEY_NAME_MAX 64U      /* ours: leaves room for "-" and 17 hex digits in a SessionId */
-#define GW_JSON_MAX 2048U        /* ours: bytes of the platform and network objects, each */
+#define GW_ACCESS_KEY_STR 21U /* 20 characters as AWS's, and NUL */
+#define GW_SECRET_STR 41U     /* 40 characters as AWS's, and NUL */
+#define GW_SESSION_ID_STR 97U /* 96 characters; ssm-protocol 1.2 */
+#define GW_KEY_NAME_MAX 64U   /* ours: leaves room for "-" and 17 hex digits in a SessionId */
+#define GW_JSON_MAX 2048U     /* ours: bytes of the platform and network objects, each */
 
 struct gw_agent_rec {
 	char uid[CODEC_UUID_STR];
@@ -30,7 +30,7 @@ struct gw_agent_rec {
 	char platform[GW_JSON_MAX]; /* JSON text of an object */
 	char network[GW_JSON_MAX];
 	bool approved;
-	uint32_t max_payload; /* bytes; SSM_CHUNK if the agent did not say */
+	uint32_t max_payload;	    /* bytes; SSM_CHUNK if the agent did not say */
 	int64_t created, last_seen; /* Unix seconds */
 };
 
@@ -109,8 +109,8 @@ int gw_store_session_end(struct gw_store *s, const char *id, const char *output,
 int gw_store_session_get(struct gw_store *s, const char *id, struct gw_session_rec *out);
 /** gw_store_session_each() - sessions of @key_name (NULL: of all), active or ended, newest first */
 typedef void gw_session_fn(void *arg, const struct gw_session_rec *rec);
-int gw_store_session_each(struct gw_store *s, const char *key_name, bool active,
-			  gw_session_fn *fn, void *arg);
+int gw_store_session_each(struct gw_store *s, const char *key_name, bool active, gw_session_fn *fn,
+			  void *arg);
 
 /** gw_store_audit() - one line that nothing changes or removes: who, what, and @detail (harmless text) */
 int gw_store_audit(struct gw_store *s, const char *who, const char *what, const char *detail);

@@ -26,10 +26,10 @@
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
 #define HEX_LEN (CODEC_SHA256_LEN * 2U)
-#define SIGNED_HEADERS_MAX 64U   /* ours */
-#define QUERY_PARTS_MAX 128U     /* ours */
-#define CANONICAL_MAX KIB(64)    /* ours: headers are limited to less by the HTTP server */
-#define DATE_LEN 16U             /* 20251120T153000Z */
+#define SIGNED_HEADERS_MAX 64U /* ours */
+#define QUERY_PARTS_MAX 128U   /* ours */
+#define CANONICAL_MAX KIB(64)  /* ours: headers are limited to less by the HTTP server */
+#define DATE_LEN 16U	       /* 20251120T153000Z */
 
 /* Authorization, taken apart; all point into a private copy. */
 struct credential {
@@ -41,11 +41,12 @@ struct credential {
 
 static const char denied_token[] = "The security token included in the request is invalid.";
 static const char denied_signature[] =
-	"The request signature we calculated does not match the signature you provided. Check your AWS "
+	"The request signature we calculated does not match the signature you provided. Check your "
+	"AWS "
 	"Secret Access Key and signing method. Consult the service documentation for details.";
-static const char denied_date[] =
-	"Signature expired or not yet current: the X-Amz-Date of the request is more than 5 minutes off "
-	"the gateway's clock.";
+static const char denied_date[] = "Signature expired or not yet current: the X-Amz-Date of the "
+				  "request is more than 5 minutes off "
+				  "the gateway's clock.";
 
 static int deny(struct sigv4_result *out, const char *code, const char *message)
 {
@@ -127,8 +128,8 @@ static int put_segment(struct buf *b, const char *p, size_t len)
 	int r = 0;
 
 	for (size_t i = 0; i < len && r == 0; i++)
-		r = is_unreserved(p[i]) ? buf_put(b, &p[i], 1) :
-					  buf_printf(b, "%%%02X", (unsigned)(unsigned char)p[i]);
+		r = is_unreserved(p[i]) ? buf_put(b, &p[i], 1)
+					: buf_printf(b, "%%%02X", (unsigned)(unsigned char)p[i]);
 	return r;
 }
 
@@ -351,8 +352,8 @@ static int check_signature(struct sigv4_result *out, const struct credential *c,
 	return 0;
 }
 
-int sigv4_verify(struct sigv4_result *out, const struct sigv4_request *req,
-		 sigv4_secret_fn *secret, void *secret_arg, int64_t unix_s)
+int sigv4_verify(struct sigv4_result *out, const struct sigv4_request *req, sigv4_secret_fn *secret,
+		 void *secret_arg, int64_t unix_s)
 {
 	const char *auth = req->header(req->arg, "authorization");
 	const char *amz_date = req->header(req->arg, "x-amz-date");
@@ -373,9 +374,10 @@ int sigv4_verify(struct sigv4_result *out, const struct sigv4_request *req,
 		return deny_incomplete(out, "Date must be in ISO-8601 'basic format' in an "
 					    "'X-Amz-Date' header.");
 	if (strncmp(c.date, amz_date, 8) != 0)
-		return deny(out, "InvalidSignatureException",
-			    "Date in Credential scope does not match YYYYMMDD from ISO-8601 version "
-			    "of date from HTTP.");
+		return deny(
+			out, "InvalidSignatureException",
+			"Date in Credential scope does not match YYYYMMDD from ISO-8601 version "
+			"of date from HTTP.");
 	if (at - unix_s > SIGV4_SKEW_S || unix_s - at > SIGV4_SKEW_S)
 		return deny(out, "InvalidSignatureException", denied_date);
 	if ((r = check_signature(out, &c, req, secret, secret_arg, amz_date)) < 0)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIGV4_SKEW_S 300          /* X-Amz-Date may be so far off; gateway.md, Setting up */
+#define SIGV4_SKEW_S 300	  /* X-Amz-Date may be so far off; gateway.md, Setting up */
 #define SIGV4_ACCESS_KEY_MAX 128U /* characters; AWS's own limit */
 #define SIGV4_SECRET_MAX 128U
 
@@ -28,9 +28,9 @@ typedef bool sigv4_secret_fn(void *arg, const char *access_key, char secret[SIGV
 
 struct sigv4_result {
 	char access_key[SIGV4_ACCESS_KEY_MAX + 1]; /* whose signature it is; "" unless it is good */
-	char region[65], service[65];              /* of the scope */
-	const char *code;                          /* AWS's error code, NULL if good */
-	const char *message;                       /* AWS's words for it */
+	char region[65], service[65];		   /* of the scope */
+	const char *code;			   /* AWS's error code, NULL if good */
+	const char *message;			   /* AWS's words for it */
 };
 
 /**
@@ -41,7 +41,7 @@ struct sigv4_result {
  * UnrecognizedClientException or InvalidSignatureException
  * Source: AWS General Reference, "Signature Version 4 signing process"; botocore/auth.py for the details
  */
-int sigv4_verify(struct sigv4_result *out, const struct sigv4_request *req,
-		 sigv4_secret_fn *secret, void *secret_arg, int64_t unix_s);
+int sigv4_verify(struct sigv4_result *out, const struct sigv4_request *req, sigv4_secret_fn *secret,
+		 void *secret_arg, int64_t unix_s);
 
 #endif

@@ -30,7 +30,7 @@ static int cand_add(struct ssh_auth *a, const uint8_t *blob, size_t len, bool by
 	if (a->n == SSH_CANDIDATES)
 		return ST_EFULL;
 	*k = (struct ssh_candidate){ .by_agent = by_agent };
-	if (blob != NULL) {
+	if (blob != NULL && len > 0) {
 		k->blob = malloc(len);
 		if (k->blob == NULL)
 			return ST_ENOMEM;
@@ -67,6 +67,8 @@ static int agent_keys_pick(struct ssh_conn *c, const uint8_t *p, size_t len)
 					    memcmp(keys[i].blob, want, want_len) == 0;
 			const bool memo = is_memo(c, keys[i].blob, keys[i].blob_len);
 
+			if (keys[i].blob_len == 0)
+				continue;
 			if (c->o.key != NULL ? pass > 0 || !wanted : memo != (pass == 0))
 				continue;
 			if (cand_add(&c->auth, keys[i].blob, keys[i].blob_len, true) == ST_ENOMEM)

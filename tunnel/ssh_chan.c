@@ -332,12 +332,17 @@ static void closing_pump(struct ssh_conn *c)
 	}
 }
 
+static void list_free(struct list *l)
+{
+	list_for_each (node, l)
+		chan_free(container_of(node, struct ssh_chan, node));
+	list_init(l);
+}
+
 void ssh_chans_free(struct ssh_conn *c)
 {
-	struct list_node *n;
-
-	while ((n = list_pop_front(&c->chans)) != NULL || (n = list_pop_front(&c->closing)) != NULL)
-		chan_free(container_of(n, struct ssh_chan, node));
+	list_free(&c->chans);
+	list_free(&c->closing);
 	/* the LIBSSH2_CHANNELs are the session's: libssh2_session_free() ends them */
 	c->n_chans = c->n_opening = c->n_zombies = 0;
 }

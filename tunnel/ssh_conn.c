@@ -39,6 +39,9 @@
 #define MAC_METHODS                                                                                \
 	"hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512"
 
+#define SWEEP_PUMPS                                                                                \
+	1024U /* ours: what a hostile peer can pile up meanwhile is bounded, and the cost is nothing */
+
 static const struct {
 	const char *name;
 	uint32_t next;
@@ -325,6 +328,10 @@ static void step_ready(struct ssh_conn *c)
 		return;
 	}
 	ssh_open_rekeyed(c->s);
+	if (++c->pumps == SWEEP_PUMPS) {
+		c->pumps = 0;
+		ssh_open_sweep(c->s);
+	}
 	ssh_chans_pump(c);
 }
 

@@ -40,6 +40,7 @@ struct ssh_conn {
 	LIBSSH2_SESSION *s;
 	int dummy_fd; /* libssh2 wants a descriptor, and never uses it */
 	struct buf in, out;
+	uint32_t pumps; /* since the last sweep */
 	size_t backlog;
 	bool eof, pumping, prefer_set;
 	struct ssh_auth auth;

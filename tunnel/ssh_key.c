@@ -2,7 +2,7 @@
 /*
  * ssh_key.c - the user's private key file, checked when the program starts
  *
- * Theory of operation: the file's text and the passphrase live in one locked mapping that no core dump holds and that is
+ * Theory of operation: the file's text (decrypted) lives in one locked mapping that no core dump holds and that is
  * wiped at the end; libssh2 reads the key from there at every log-in. The public half is taken out at once: it proves
  * that file and passphrase are good, and the agent is asked for it first (design, decision 16). An encrypted file whose
  * key an agent holds needs no passphrase.
@@ -271,11 +271,31 @@ static int kind_check(struct tnl_key *k, char *text, size_t cap)
 				 text_safe(k->path).s);
 		return r;
 	}
-	k->encrypted = strstr(t, "BEGIN ENCRYPTED PRIVATE KEY") != NULL ||
-		       strstr(t, "Proc-Type: 4,ENCRYPTED") != NULL;
+	/* "BEGIN ENCRYPTED PRIVATE KEY" or "Proc-Type: 4,ENCRYPTED" */
+	k->encrypted = strstr(t, "ENCRYPTED") != NULL;
 	if (k->encrypted)
 		pub_file_read(k);
 	return 0;
+}
+
+/* Puts the decrypted key in the place of the file's text; where that can't be, the passphrase stays. */
+static void decrypt(struct tnl_key *k, LIBSSH2_SESSION *s)
+{
+	struct secrets *plain = secrets_new();
+	ssize_t n;
+
+	if (plain == NULL)
+		return;
+	n = ssh_open_plain_key(s, plain->text, sizeof(plain->text), k->secret->text, k->text_len,
+			       k->secret->passphrase, k->blob, k->blob_len);
+	if (n <= 0) {
+		secrets_free(plain);
+		return;
+	}
+	secrets_free(k->secret);
+	k->secret = plain;
+	k->text_len = (size_t)n;
+	k->encrypted = false;
 }
 
 /* Reads the private half with the passphrase in place. Return: 0; ST_EAUTH; ST_EFORMAT */
@@ -290,13 +310,17 @@ static int unlock(struct tnl_key *k)
 		return ST_ENOMEM;
 	r = ssh_open_public_key(s, &blob, &len, k->secret->text, k->text_len,
 				k->encrypted ? k->secret->passphrase : NULL);
+	if (r == 0) {
+		free(k->blob);
+		k->blob = blob;
+		k->blob_len = len;
+		k->unlocked = true;
+		if (k->encrypted)
+			decrypt(k, s);
+	}
 	libssh2_session_free(s);
 	if (r < 0) /* the PEM reader can't tell a wrong passphrase from a bad file */
 		return k->encrypted ? ST_EAUTH : r;
-	free(k->blob);
-	k->blob = blob;
-	k->blob_len = len;
-	k->unlocked = true;
 	return 0;
 }
 

@@ -5,7 +5,8 @@
  * Theory of operation: the public libssh2_channel_open_ex() keeps its state in the session, so that one open is in
  * flight at a time, and it throws away why an open failed. Here a channel is put in the session's list as the library
  * would, CHANNEL_OPEN is sent, and the answer is found among the received packets by our channel id. From
- * then on the channel is an ordinary one and the public API serves it. The library is not patched; the symbols and fields used
+ * then on the channel is an ordinary one and the public API serves it. The private key functions are here too, since only
+ * this file sees the private headers. The library is not patched; the symbols and fields used
  * are pinned below, so that another version of it fails to compile rather than to work.
  */
 #include "tunnel/ssh_open.h"
@@ -15,6 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
 #include "libssh2_priv.h"
 #include "channel.h"
 #include "packet.h"
@@ -22,6 +27,7 @@
 
 #include "base/err.h"
 #include "base/util.h"
+#include "tunnel/ssh_wire.h"
 
 static_assert(LIBSSH2_VERSION_NUM >= 0x010b01,
 	      "libssh2 1.11.1 or newer: RSA with SHA-2, strict kex");
@@ -140,6 +146,39 @@ static bool answer_read(LIBSSH2_SESSION *s, const LIBSSH2_PACKET *p, struct ssh_
 	return out->open ? confirmed(c, p) : refused(out, p);
 }
 
+static void packet_free(LIBSSH2_SESSION *s, LIBSSH2_PACKET *p)
+{
+	_libssh2_list_remove(&p->node);
+	LIBSSH2_FREE(s, p->data);
+	LIBSSH2_FREE(s, p);
+}
+
+/* Of the connection protocol (80 and above) only answers to opens and data wait to be taken; the rest is acted on
+ * when it arrives, or answers requests that we never make. */
+static bool is_stray(const LIBSSH2_PACKET *p)
+{
+	if (p->data_len < 1)
+		return true;
+	switch (p->data[0]) {
+	case SSH_MSG_CHANNEL_OPEN_CONFIRMATION:
+	case SSH_MSG_CHANNEL_OPEN_FAILURE:
+	case SSH_MSG_CHANNEL_DATA:
+	case SSH_MSG_CHANNEL_EXTENDED_DATA: return false;
+	default: return p->data[0] >= SSH_MSG_GLOBAL_REQUEST;
+	}
+}
+
+void ssh_open_sweep(LIBSSH2_SESSION *s)
+{
+	LIBSSH2_PACKET *p = _libssh2_list_first(&s->packets), *next;
+
+	for (; p != NULL; p = next) {
+		next = _libssh2_list_next(&p->node);
+		if (is_stray(p))
+			packet_free(s, p);
+	}
+}
+
 bool ssh_open_next(LIBSSH2_SESSION *s, struct ssh_open_result *out)
 {
 	LIBSSH2_PACKET *p = _libssh2_list_first(&s->packets), *next;
@@ -151,9 +190,7 @@ bool ssh_open_next(LIBSSH2_SESSION *s, struct ssh_open_result *out)
 					p->data[0] != SSH_MSG_CHANNEL_OPEN_FAILURE))
 			continue;
 		found = answer_read(s, p, out);
-		_libssh2_list_remove(&p->node);
-		LIBSSH2_FREE(s, p->data);
-		LIBSSH2_FREE(s, p);
+		packet_free(s, p);
 	}
 	return found;
 }
@@ -224,4 +261,51 @@ int ssh_open_public_key(LIBSSH2_SESSION *s, uint8_t **out, size_t *out_len, cons
 	if (r == 0)
 		return 0;
 	return r == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED ? ST_EAUTH : ST_EFORMAT;
+}
+
+static EVP_PKEY *key_open(LIBSSH2_SESSION *s, const char *priv, size_t len, const char *passphrase,
+			  const uint8_t *type, size_t type_len)
+{
+	const unsigned char *pass = (const unsigned char *)passphrase;
+	EVP_PKEY *key = NULL; /* what the private contexts are with OpenSSL 3 */
+	int r = LIBSSH2_ERROR_METHOD_NOT_SUPPORTED;
+
+	if (type_len == 11 && memcmp(type, "ssh-ed25519", 11) == 0)
+		r = _libssh2_ed25519_new_private_frommemory(&key, s, priv, len, pass);
+	else if (type_len > 6 && memcmp(type, "ecdsa-", 6) == 0)
+		r = _libssh2_ecdsa_new_private_frommemory(&key, s, priv, len, pass);
+	else if (type_len == 7 && memcmp(type, "ssh-rsa", 7) == 0)
+		r = _libssh2_rsa_new_private_frommemory(&key, s, priv, len, pass);
+	return r == 0 ? key : NULL;
+}
+
+ssize_t ssh_open_plain_key(LIBSSH2_SESSION *s, char *out, size_t cap, const char *priv,
+			   size_t priv_len, const char *passphrase, const uint8_t *blob,
+			   size_t blob_len)
+{
+	struct ssh_wire w = { blob, blob_len };
+	const uint8_t *type;
+	size_t type_len;
+	ssize_t r = ST_EUNSUPPORTED;
+	EVP_PKEY *key;
+	char *text = NULL;
+	BIO *bio;
+	long len = 0;
+
+	if (!ssh_wire_string(&w, &type, &type_len))
+		return ST_EUNSUPPORTED;
+	key = key_open(s, priv, priv_len, passphrase, type, type_len);
+	if (key == NULL)
+		return ST_EUNSUPPORTED;
+	bio = BIO_new(BIO_s_mem()); /* wipes its memory when it is freed */
+	if (bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1)
+		len = BIO_get_mem_data(bio, &text);
+	if (len > 0 && (size_t)len < cap) {
+		memcpy(out, text, (size_t)len);
+		out[len] = '\0';
+		r = len;
+	}
+	BIO_free(bio);
+	EVP_PKEY_free(key);
+	return r;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <libssh2.h>
 
@@ -51,6 +52,9 @@ void ssh_open_drop(LIBSSH2_CHANNEL *chan);
 /** ssh_open_drain() - take in all packets that the RECV callback has. Return: 0; a LIBSSH2_ERROR_* if the transport failed */
 int ssh_open_drain(LIBSSH2_SESSION *s);
 
+/** ssh_open_sweep() - drop received packets that nobody will ask for: a hostile peer could pile them up */
+void ssh_open_sweep(LIBSSH2_SESSION *s);
+
 struct ssh_open_state {
 	size_t readable;      /* bytes received and not yet read */
 	uint32_t send_window; /* bytes that the peer takes */
@@ -73,5 +77,16 @@ void ssh_open_rekeyed(LIBSSH2_SESSION *s);
  */
 int ssh_open_public_key(LIBSSH2_SESSION *s, uint8_t **out, size_t *out_len, const char *priv,
 			size_t priv_len, const char *passphrase);
+
+/**
+ * ssh_open_plain_key() - an encrypted private key as unencrypted PKCS#8 PEM, so that log-ins need not derive its key again:
+ * OpenSSH's bcrypt takes 0.1 s, twice a log-in
+ * @blob: its public key, which tells the type. @out: @cap bytes, secret, NUL-terminated.
+ * Return: its length; ST_EUNSUPPORTED for another type than Ed25519, ECDSA and RSA, for RSA in OpenSSH's own format (libssh2
+ * takes n, e and d out of it, PKCS#8 wants the primes too), and beyond @cap
+ */
+ssize_t ssh_open_plain_key(LIBSSH2_SESSION *s, char *out, size_t cap, const char *priv,
+			   size_t priv_len, const char *passphrase, const uint8_t *blob,
+			   size_t blob_len);
 
 #endif

@@ -118,10 +118,11 @@ static void chan_fail_later(struct chan *c, enum tnl_open_failure why, const cha
 static void on_tell_failed(void *arg, uint64_t now_ms)
 {
 	struct tnl_upstream *u = arg;
+	struct list_node *node;
 
 	(void)now_ms;
-	while (!list_empty(&u->failed)) {
-		struct chan *c = container_of(u->failed.head.next, struct chan, node);
+	while ((node = list_pop_front(&u->failed)) != NULL) {
+		struct chan *c = container_of(node, struct chan, node);
 		char text[sizeof(c->text)];
 
 		memcpy(text, c->text, sizeof(text));
@@ -364,52 +365,54 @@ int tnl_open(struct tnl_upstream *u, tnl_chan *out, const struct net_endpoint *d
 	return 0;
 }
 
-static struct chan *chan_get(struct tnl_upstream *u, tnl_chan h)
+static struct chan *chan_get(struct tnl_upstream *u, tnl_chan c)
 {
-	struct chan *c = hnd_get(&u->chans, h);
+	struct chan *ch = hnd_get(&u->chans, c);
 
-	return c != NULL && c->state == TNL_CHAN_OPEN ? c : NULL;
+	return ch != NULL && ch->state == TNL_CHAN_OPEN ? ch : NULL;
 }
 
-ssize_t tnl_chan_read(struct tnl_upstream *u, tnl_chan h, uint8_t *buf, size_t cap)
+ssize_t tnl_chan_read(struct tnl_upstream *u, tnl_chan c, uint8_t *buf, size_t cap)
 {
-	struct chan *c = chan_get(u, h);
+	struct chan *ch = chan_get(u, c);
 
-	return c != NULL ? ssh_chan_read(c->ssh, buf, cap) : ST_ECLOSED;
+	if (ch == NULL)
+		return hnd_get(&u->chans, c) != NULL ? ST_EAGAIN : ST_ECLOSED;
+	return ssh_chan_read(ch->ssh, buf, cap);
 }
 
-size_t tnl_chan_room(struct tnl_upstream *u, tnl_chan h)
+size_t tnl_chan_room(struct tnl_upstream *u, tnl_chan c)
 {
-	struct chan *c = chan_get(u, h);
+	struct chan *ch = chan_get(u, c);
 
-	return c != NULL ? ssh_chan_room(c->ssh) : 0;
+	return ch != NULL ? ssh_chan_room(ch->ssh) : 0;
 }
 
-int tnl_chan_write(struct tnl_upstream *u, tnl_chan h, const uint8_t *p, size_t len)
+int tnl_chan_write(struct tnl_upstream *u, tnl_chan c, const uint8_t *p, size_t len)
 {
-	struct chan *c = chan_get(u, h);
+	struct chan *ch = chan_get(u, c);
 
-	return c != NULL ? ssh_chan_write(c->ssh, p, len) : ST_ECLOSED;
+	return ch != NULL ? ssh_chan_write(ch->ssh, p, len) : ST_ECLOSED;
 }
 
-void tnl_chan_shutdown(struct tnl_upstream *u, tnl_chan h)
+void tnl_chan_shutdown(struct tnl_upstream *u, tnl_chan c)
 {
-	struct chan *c = chan_get(u, h);
+	struct chan *ch = chan_get(u, c);
 
-	if (c != NULL)
-		ssh_chan_shutdown(c->ssh);
+	if (ch != NULL)
+		ssh_chan_shutdown(ch->ssh);
 }
 
-void tnl_chan_close(struct tnl_upstream *u, tnl_chan h)
+void tnl_chan_close(struct tnl_upstream *u, tnl_chan c)
 {
-	struct chan *c = hnd_get(&u->chans, h);
-	const bool pending = c != NULL && is_pending(c);
+	struct chan *ch = hnd_get(&u->chans, c);
+	const bool pending = ch != NULL && is_pending(ch);
 
-	if (c == NULL)
+	if (ch == NULL)
 		return;
-	if (c->ssh != NULL)
-		ssh_chan_close(c->ssh);
-	chan_free(c);
+	if (ch->ssh != NULL)
+		ssh_chan_close(ch->ssh);
+	chan_free(ch);
 	if (pending)
 		budget_arm(u);
 }
@@ -419,6 +422,7 @@ void tnl_chan_close(struct tnl_upstream *u, tnl_chan h)
 void tnl_opens_lost(struct tnl_upstream *u, struct tnl_session *s)
 {
 	struct list *open = tnl_session_chans(s);
+	struct list_node *first;
 
 	list_for_each (node, &u->pending) {
 		struct chan *c = container_of(node, struct chan, node);
@@ -428,8 +432,8 @@ void tnl_opens_lost(struct tnl_upstream *u, struct tnl_session *s)
 			hold(c);
 		}
 	}
-	while (!list_empty(open)) {
-		struct chan *c = container_of(open->head.next, struct chan, node);
+	while ((first = list_pop_front(open)) != NULL) {
+		struct chan *c = container_of(first, struct chan, node);
 
 		ssh_chan_close(c->ssh);
 		chan_gone(c);

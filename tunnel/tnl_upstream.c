@@ -173,8 +173,9 @@ void tnl_upstream_session_lost(struct tnl_upstream *u, struct tnl_session *s, bo
 	tnl_opens_lost(u, s);
 	if (u->stopping)
 		return;
-	log_warn("%s", f->text);
 	after_loss(u, was_ready, f);
+	if (u->state != TNL_FAILED && u->state != TNL_WAITING) /* these the owner tells */
+		log_warn("%s", f->text);
 	tnl_opens_place(u);
 	manage(u);
 }
@@ -279,6 +280,15 @@ static bool opts_copy(struct tnl_upstream *u, const struct tnl_opts *o)
 	return ok;
 }
 
+/* The copies are ours, though the options call them const. */
+static void copy_free(const char *s)
+{
+	void *p;
+
+	memcpy(&p, &s, sizeof(p));
+	free(p);
+}
+
 static void opts_free(struct tnl_upstream *u)
 {
 	const char *fields[] = { u->o.name,	     u->o.document,    u->o.reason,
@@ -286,7 +296,7 @@ static void opts_free(struct tnl_upstream *u)
 				 u->o.fingerprint,   u->o.known_hosts, u->o.user_known_hosts };
 
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-		free((void *)(uintptr_t)fields[i]);
+		copy_free(fields[i]);
 	for (size_t i = 0; i < TNL_TARGETS_MAX; i++)
 		free(u->targets[i]);
 }

@@ -354,8 +354,10 @@ static void ask_failed(struct tnl_wire *w, const struct aws_error *e)
 	struct tnl_fault f = { .err = e->err, .text = text };
 
 	f.person = e->err == ST_EAUTH && (e->http_status == 0 || expired);
-	f.for_good = !f.person && (e->err == ST_EAUTH || e->err == ST_EPERM ||
-				   e->err == ST_ENOENT || (e->err == ST_ETLS && !e->retryable));
+	/* ST_ECLOSED: the target is not connected. It may be later, but who starts us wants to know now. */
+	f.for_good = !f.person &&
+		     (e->err == ST_EAUTH || e->err == ST_EPERM || e->err == ST_ENOENT ||
+		      e->err == ST_ECLOSED || (e->err == ST_ETLS && !e->retryable));
 	snprintf(text, sizeof(text), "%s: %s%s%s", w->u->o.name, e->text,
 		 e->hint[0] != '\0' ? "; " : "", e->hint);
 	wire_down(w, &f);

@@ -105,7 +105,8 @@ void tnl_upstream_start(struct tnl_upstream *u);
 /** tnl_upstream_stop() - reset all channels, end the SSH sessions, send TerminateSession, call the TerminateSession API; @stopped once, when all is
  * said or after 3 s */
 void tnl_upstream_stop(struct tnl_upstream *u, loop_fn *stopped, void *arg);
-void tnl_upstream_free(struct tnl_upstream *u); /* drops what is left */
+/** tnl_upstream_free() - drops what is left, without events; not from inside one of its events but @stopped */
+void tnl_upstream_free(struct tnl_upstream *u);
 
 /* ---- channels ---- */
 

@@ -21,7 +21,8 @@ static inline int test_store_make(char dir[64], struct gw_store **out)
 	return r < 0 || !out ? r : gw_store_open(out, dir);
 }
 
-static inline int test_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int test_remove_one(const char *path, const struct stat *st, int type,
+				  struct FTW *ftw)
 {
 	(void)st;
 	(void)type;

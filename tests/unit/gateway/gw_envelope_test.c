@@ -16,9 +16,9 @@
 #include "base/err.h"
 #include "gateway/gw_envelope.h"
 
-static const char good[] =
-	"{\"id\":\"m1\",\"type\":\"request\",\"channel\":\"agent.registration\",\"timestamp\":1763650000,"
-	"\"payload\":\"eyJhIjoxfQ==\",\"headers\":{},\"more\":[1]}";
+static const char good[] = "{\"id\":\"m1\",\"type\":\"request\",\"channel\":\"agent.registration\","
+			   "\"timestamp\":1763650000,"
+			   "\"payload\":\"eyJhIjoxfQ==\",\"headers\":{},\"more\":[1]}";
 
 static int parse(struct env *e, const char *text, const char **code)
 {
@@ -72,8 +72,8 @@ static void test_prefixes(void **state)
 
 static void test_members(void **state)
 {
-	static const char *const members[] = { "id", "type", "channel", "timestamp", "payload",
-					       "headers" };
+	static const char *const members[] = { "id",	    "type",    "channel",
+					       "timestamp", "payload", "headers" };
 	static const char *const values[] = { NULL, "null", "true", "[]", "1.5" };
 
 	(void)state;
@@ -126,7 +126,7 @@ static void test_garbage(void **state)
 	with("payload", "not base64!", "bad_base64");
 	with("payload", "eyJhIjoxfQ", "bad_base64"); /* unpadded */
 	with("payload", "", "bad_payload");
-	with("payload", "WzFd", "bad_payload"); /* [1] */
+	with("payload", "WzFd", "bad_payload");	    /* [1] */
 	with("payload", "e30gew==", "bad_payload"); /* {} { */
 }
 
@@ -211,10 +211,10 @@ static void test_echo(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),           cmocka_unit_test(test_prefixes),
-		cmocka_unit_test(test_members),        cmocka_unit_test(test_garbage),
-		cmocka_unit_test(test_size),           cmocka_unit_test(test_response_forms),
-		cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_echo),
+		cmocka_unit_test(test_good),	   cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_members),	   cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_size),	   cmocka_unit_test(test_response_forms),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_echo),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

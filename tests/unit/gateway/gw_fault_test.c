@@ -29,7 +29,8 @@ static struct gwf_spec spec_of(const char *text)
 }
 
 /* Puts messages 0..n-1 at time 0 and takes what is due by @until. Return: how many; @order: their numbers */
-static size_t run(const struct gwf_spec *s, uint32_t n, bool is_ack, uint64_t until, uint32_t *order)
+static size_t run(const struct gwf_spec *s, uint32_t n, bool is_ack, uint64_t until,
+		  uint32_t *order)
 {
 	struct gwf_dir d;
 	const uint8_t *p;
@@ -52,11 +53,13 @@ static size_t run(const struct gwf_spec *s, uint32_t n, bool is_ack, uint64_t un
 
 static void test_parse(void **state)
 {
-	static const char *const bad[] = { "loss", "loss=", "loss=2", "loss=-1", "loss=x", "loss=nan",
-					   "delay=-1", "delay=1s", "delay=60001", "what=1", "=1",
-					   "cut-side=me", "loss=0.1,dup" };
-	struct gwf_spec s = spec_of("loss=0.25,ack-loss=1,reorder=0.5,dup=0,delay=20,cut-after=1000,"
-				    "cut-side=both,pause-unacked=7,seed=9");
+	static const char *const bad[] = { "loss",	  "loss=",    "loss=2",	  "loss=-1",
+					   "loss=x",	  "loss=nan", "delay=-1", "delay=1s",
+					   "delay=60001", "what=1",   "=1",	  "cut-side=me",
+					   "loss=0.1,dup" };
+	struct gwf_spec s = spec_of(
+		"loss=0.25,ack-loss=1,reorder=0.5,dup=0,delay=20,cut-after=1000,"
+		"cut-side=both,pause-unacked=7,seed=9");
 	const char *why;
 
 	(void)state;
@@ -163,8 +166,8 @@ static void test_bound(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),   cmocka_unit_test(test_faithful),
-		cmocka_unit_test(test_rates),   cmocka_unit_test(test_delay),
+		cmocka_unit_test(test_parse),	cmocka_unit_test(test_faithful),
+		cmocka_unit_test(test_rates),	cmocka_unit_test(test_delay),
 		cmocka_unit_test(test_reorder), cmocka_unit_test(test_seed),
 		cmocka_unit_test(test_bound),
 	};

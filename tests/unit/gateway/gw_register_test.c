@@ -81,12 +81,14 @@ static int teardown(void **state)
 
 static json_t *init_body(const struct agent *a, const char *host)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{}, s:{s:s, s:s}, s:{}}", "org_id", "org", "host_id",
-			 host, "agent_pubkey", a->pub64, "machine_id_hash", "mh", "agent_version", "1.0",
-			 "capabilities", "platform", "arch", "x86_64", "os", "linux", "network");
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{}, s:{s:s, s:s}, s:{}}", "org_id", "org",
+			 "host_id", host, "agent_pubkey", a->pub64, "machine_id_hash", "mh",
+			 "agent_version", "1.0", "capabilities", "platform", "arch", "x86_64", "os",
+			 "linux", "network");
 }
 
-static struct gwr_answer init_from(struct fixture *f, json_t *body, struct net_addr peer, uint64_t at)
+static struct gwr_answer init_from(struct fixture *f, json_t *body, struct net_addr peer,
+				   uint64_t at)
 {
 	struct gwr_answer a;
 
@@ -146,8 +148,8 @@ static struct gwr_answer complete(struct fixture *f, const struct agent *a, json
 	json_t *body;
 
 	sign(sig, a, challenge, host, form);
-	body = json_pack("{s:s, s:s, s:s}", "registration_id", json_str(challenge, "registration_id"),
-			 "host_id", host, "signature", sig);
+	body = json_pack("{s:s, s:s, s:s}", "registration_id",
+			 json_str(challenge, "registration_id"), "host_id", host, "signature", sig);
 	gwr_complete(f->reg, &ans, body, at, UNIX_S);
 	json_decref(body);
 	return ans;
@@ -205,7 +207,8 @@ static void test_wrong_signatures(void **state)
 	}
 	c = init_ok(f, &f->a, "h1");
 	complete_refused(f, &f->b, c, "h1", NONCE_TEXT, T0_MS, 401);
-	complete_refused(f, &f->a, c, "h1", NONCE_TEXT, T0_MS, 404); /* the wrong one has spent the id */
+	complete_refused(f, &f->a, c, "h1", NONCE_TEXT, T0_MS,
+			 404); /* the wrong one has spent the id */
 	json_decref(c);
 	c = init_ok(f, &f->a, "h1");
 	complete_refused(f, &f->a, c, "h2", NONCE_TEXT, T0_MS, 401); /* bound to its host_id */
@@ -302,7 +305,8 @@ static void test_bad_bodies(void **state)
 		"{\"capabilities\":7}",
 		"{\"platform\":[]}",
 		"{\"network\":\"x\"}",
-		"{\"network\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1}}}}}}}}}}}",
+		"{\"network\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
+		"\"a\":1}}}}}}}}}}}",
 		"{\"machine_id_hash\":{}}",
 		"{\"agent_version\":1}",
 	};
@@ -360,7 +364,8 @@ static void test_rate(void **state)
 	assert_int_equal(init_from(f, init_body(&f->a, "h1"), four, T0_MS + 100).status, 429);
 	assert_int_equal(init_from(f, init_body(&f->a, "h1"), six, T0_MS + 100).status, 429);
 	assert_int_equal(init_from(f, json_object(), four, T0_MS + 100).status, 429);
-	assert_int_equal(init_from(f, init_body(&f->a, "h1"), four, T0_MS + GWR_RATE_MS - 1).status, 429);
+	assert_int_equal(init_from(f, init_body(&f->a, "h1"), four, T0_MS + GWR_RATE_MS - 1).status,
+			 429);
 	a = init_from(f, init_body(&f->a, "h1"), four, T0_MS + GWR_RATE_MS);
 	assert_int_equal(a.status, 200);
 	json_decref(a.body);
@@ -406,15 +411,18 @@ static void test_tokens(void **state)
 	struct fixture *f = *state;
 	json_t *c = init_ok(f, &f->a, "h1");
 	struct gwr_answer a = complete(f, &f->a, c, "h1", NONCE_TEXT, T0_MS);
-	const char *boot = json_str(a.body, "bootstrap_token"), *sess = json_str(a.body, "session_token");
+	const char *boot = json_str(a.body, "bootstrap_token"),
+		   *sess = json_str(a.body, "session_token");
 	struct gw_agent_rec rec;
 
 	assert_true(strlen(boot) >= 43 && strlen(sess) >= 43);
 	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, boot, UNIX_S, &rec), 0);
 	assert_string_equal(rec.host_id, "h1");
-	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, boot, UNIX_S + 1000000, &rec), 0);
+	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, boot, UNIX_S + 1000000, &rec),
+			 0);
 	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, sess, UNIX_S + 3599, &rec), 0);
-	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, sess, UNIX_S + 3600, &rec), ST_EAUTH);
+	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, sess, UNIX_S + 3600, &rec),
+			 ST_EAUTH);
 	assert_int_equal(gw_store_agent_auth(f->store, a.agent_uid, "", UNIX_S, &rec), ST_EAUTH);
 	assert_int_equal(gw_store_agent_auth(f->store, "nobody", boot, UNIX_S, &rec), ST_EAUTH);
 	json_decref(a.body);
@@ -474,20 +482,13 @@ static void test_max_payload(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_both_forms),
-		CASE(test_wrong_signatures),
-		CASE(test_replay),
-		CASE(test_expiry),
-		CASE(test_again),
-		cmocka_unit_test(test_names),
-		CASE(test_bad_bodies),
-		CASE(test_bad_completes),
-		CASE(test_rate),
-		CASE(test_pending_limit),
-		CASE(test_approval),
-		CASE(test_tokens),
-		CASE(test_foreign_text),
-		cmocka_unit_test(test_max_payload),
+		CASE(test_both_forms),	 CASE(test_wrong_signatures),
+		CASE(test_replay),	 CASE(test_expiry),
+		CASE(test_again),	 cmocka_unit_test(test_names),
+		CASE(test_bad_bodies),	 CASE(test_bad_completes),
+		CASE(test_rate),	 CASE(test_pending_limit),
+		CASE(test_approval),	 CASE(test_tokens),
+		CASE(test_foreign_text), cmocka_unit_test(test_max_payload),
 	};
 
 	log_setup(LOG_ERROR, LOG_TEXT);

@@ -27,8 +27,11 @@
 
 static struct gw_agent_rec agent_rec(unsigned n)
 {
-	struct gw_agent_rec rec = { .org_id = "org", .approved = true, .max_payload = 4096,
-				    .created = 100, .last_seen = 200 };
+	struct gw_agent_rec rec = { .org_id = "org",
+				    .approved = true,
+				    .max_payload = 4096,
+				    .created = 100,
+				    .last_seen = 200 };
 
 	snprintf(rec.uid, sizeof(rec.uid), "uid-%u", n);
 	snprintf(rec.host_id, sizeof(rec.host_id), "host-%u", n);
@@ -100,7 +103,8 @@ static void test_kill(void **state)
 			snprintf(host, sizeof(host), "host-%u", n);
 			assert_int_equal(gw_store_agent_by_host(s, host, &rec), 0);
 			assert_memory_equal(rec.pubkey, want.pubkey, sizeof(rec.pubkey));
-			assert_int_equal(gw_store_agent_auth(s, rec.uid, tokens.bootstrap, 0, &rec), 0);
+			assert_int_equal(gw_store_agent_auth(s, rec.uid, tokens.bootstrap, 0, &rec),
+					 0);
 		}
 		gw_store_close(s);
 	}
@@ -113,9 +117,14 @@ static void test_round_trips(void **state)
 	struct gw_store *s, *other;
 	struct gw_agent_rec rec = agent_rec(7), got;
 	struct gw_key_rec key = { .name = "demo", .targets = "web-*" }, key_got;
-	struct gw_session_rec ses = { .id = "demo-1", .key_name = "demo", .agent_uid = "uid-7",
-				      .host_id = "host-7", .document = "AWS-StartSSHSession",
-				      .reason = "why", .boot_id = "b", .started = 5 },
+	struct gw_session_rec ses = { .id = "demo-1",
+				      .key_name = "demo",
+				      .agent_uid = "uid-7",
+				      .host_id = "host-7",
+				      .document = "AWS-StartSSHSession",
+				      .reason = "why",
+				      .boot_id = "b",
+				      .started = 5 },
 			      ses_got;
 
 	(void)state;
@@ -137,8 +146,9 @@ static void test_round_trips(void **state)
 	assert_int_equal(gw_store_key_get(other, key.access_key, &key_got), 0);
 	assert_string_equal(key_got.secret, key.secret);
 	assert_string_equal(key_got.targets, "web-*");
-	assert_int_equal(gw_store_key_add(s, &(struct gw_key_rec){ .name = "demo", .targets = "*" }, "t"),
-			 ST_EEXIST);
+	assert_int_equal(
+		gw_store_key_add(s, &(struct gw_key_rec){ .name = "demo", .targets = "*" }, "t"),
+		ST_EEXIST);
 	assert_int_equal(gw_store_key_remove(other, "demo", "t"), 0);
 	assert_int_equal(gw_store_key_get(s, key.access_key, &key_got), ST_ENOENT);
 	assert_int_equal(gw_store_key_remove(s, "demo", "t"), ST_ENOENT);

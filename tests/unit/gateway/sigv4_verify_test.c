@@ -103,7 +103,8 @@ static void all_good(json_t *list)
 	size_t i;
 
 	assert_int_equal(json_array_size(list), 50);
-	json_array_foreach(list, i, o) {
+	json_array_foreach(list, i, o)
+	{
 		request_load(&s, o);
 		if (strcmp(verdict(&s, &res), "good") != 0)
 			fail_msg("request %zu, %s: %s", i, s.req.path, res.code);
@@ -144,7 +145,8 @@ static void post_load(struct signed_request *s)
 	json_t *o;
 	size_t i;
 
-	json_array_foreach(stored, i, o) {
+	json_array_foreach(stored, i, o)
+	{
 		if (strcmp(str(o, "method"), "POST") != 0 || !*str(o, "body"))
 			continue;
 		request_load(s, o);
@@ -160,7 +162,8 @@ static void test_changed_request(void **state)
 	size_t i;
 
 	(void)state;
-	json_array_foreach(stored, i, o) {
+	json_array_foreach(stored, i, o)
+	{
 		request_load(&s, o);
 		s.req.method = strcmp(s.req.method, "PATCH") != 0 ? "PATCH" : "POST";
 		assert_verdict(&s, "InvalidSignatureException");
@@ -282,7 +285,8 @@ static void test_authorization(void **state)
 		  "IncompleteSignatureException" },
 		{ "AWS4-HMAC-SHA256 Credential=a/20250101/r/s/aws4_request, SignedHeaders=host",
 		  "IncompleteSignatureException" },
-		{ "AWS4-HMAC-SHA256 Credential=a/20250101/r/s/other, SignedHeaders=host, Signature=0",
+		{ "AWS4-HMAC-SHA256 Credential=a/20250101/r/s/other, SignedHeaders=host, "
+		  "Signature=0",
 		  "IncompleteSignatureException" },
 	};
 	struct signed_request s;

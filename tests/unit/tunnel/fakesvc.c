@@ -19,12 +19,12 @@
 #include "proto/ssm_chan.h"
 #include "tunnel/tunnel.h"
 
-#define MUST(cond)                                                                                  \
-	do {                                                                                        \
-		if (!(cond)) {                                                                      \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                  \
-			abort();                                                                    \
-		}                                                                                   \
+#define MUST(cond)                                                                                 \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 /* One session's agent end. */
@@ -129,7 +129,7 @@ static void svc_cancel(void *ctx, handle job)
 {
 	struct fakesvc *f = ctx;
 
-	list_for_each(n, &f->laters) {
+	list_for_each (n, &f->laters) {
 		struct later *l = container_of(n, struct later, node);
 
 		if (l->id == job) {
@@ -309,7 +309,7 @@ static void ssm_begin(struct ses *s)
 
 static struct ses *by_conn(struct fakesvc *f, ws_conn c)
 {
-	list_for_each(n, &f->sessions) {
+	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 
 		if (s->conn == c)
@@ -325,7 +325,7 @@ static void open_message(struct fakesvc *f, ws_conn c, const uint8_t *p, size_t 
 
 	MUST(token != NULL && json_string_value(json_object_get(o, "RequestId")) != NULL &&
 	     json_string_value(json_object_get(o, "ClientId")) != NULL);
-	list_for_each(n, &f->sessions) {
+	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 
 		if (strcmp(s->token, token) != 0)
@@ -462,7 +462,7 @@ static void resume_session(struct fakesvc *f, ws_req r, json_t *in)
 	const char *id = json_string_value(json_object_get(in, "SessionId"));
 
 	f->counts.resume++;
-	list_for_each(n, &f->sessions) {
+	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 
 		if (!f->conf.no_resume && id != NULL && strcmp(s->id, id) == 0) {
@@ -556,7 +556,7 @@ struct fakesvc_counts fakesvc_counts(const struct fakesvc *f)
 
 void fakesvc_cut(struct fakesvc *f)
 {
-	list_for_each(n, &f->sessions) {
+	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 
 		if (s->conn != 0)
@@ -567,7 +567,7 @@ void fakesvc_cut(struct fakesvc *f)
 
 void fakesvc_close(struct fakesvc *f, const char *output)
 {
-	list_for_each(n, &f->sessions) {
+	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 		json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "MessageId", "m",
 				      "CreatedDate", "1700000000000", "DestinationId", "d",

@@ -16,16 +16,17 @@
 struct fakesvc;
 
 struct fakesvc_conf {
-	uint16_t ssh_port;       /* where the agent connects; 0: it never does and is silent */
-	const char *bad_target;  /* answered TargetNotConnected; NULL: none */
-	const char *no_target;   /* answered InvalidInstanceId */
-	bool no_resume;          /* ResumeSession gives no token */
-	bool agent_deaf;         /* no handshake */
-	uint32_t max_payload;    /* 0: not announced */
+	uint16_t ssh_port;	/* where the agent connects; 0: it never does and is silent */
+	const char *bad_target; /* answered TargetNotConnected; NULL: none */
+	const char *no_target;	/* answered InvalidInstanceId */
+	bool no_resume;		/* ResumeSession gives no token */
+	bool agent_deaf;	/* no handshake */
+	uint32_t max_payload;	/* 0: not announced */
 };
 
 struct fakesvc_counts {
-	uint32_t start, resume, terminate, sockets, flags; /* calls; sockets with a good open message; TerminateSession flags */
+	uint32_t start, resume, terminate, sockets,
+		flags; /* calls; sockets with a good open message; TerminateSession flags */
 };
 
 void fakesvc_start(struct fakesvc **out, struct loop *loop, struct ws_ctx *ws,
@@ -34,7 +35,7 @@ void fakesvc_stop(struct fakesvc *f);
 void fakesvc_conf_set(struct fakesvc *f, const struct fakesvc_conf *conf);
 uint16_t fakesvc_port(const struct fakesvc *f);
 struct fakesvc_counts fakesvc_counts(const struct fakesvc *f);
-void fakesvc_cut(struct fakesvc *f);  /* drops all sockets */
+void fakesvc_cut(struct fakesvc *f);			   /* drops all sockets */
 void fakesvc_close(struct fakesvc *f, const char *output); /* channel_closed to all */
 
 /** fakesvc_svc() - resolves literal addresses and runs agent jobs, in the next turn */

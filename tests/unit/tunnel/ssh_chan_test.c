@@ -48,7 +48,7 @@ struct flow {
 	bool then_eof, shut, no_read;
 	uint64_t got;
 	uint8_t first[2048]; /* the first bytes that came */
-	uint8_t *check;      /* pattern() block to compare with, or NULL */
+	uint8_t *check;	     /* pattern() block to compare with, or NULL */
 	bool wrong;
 };
 
@@ -84,13 +84,14 @@ static void flow_write(struct flow *f)
 static void flow_read(struct flow *f)
 {
 	static uint8_t buf[32768], want[256];
-	ssize_t n;
+	ssize_t n = ST_EAGAIN;
 
 	while (!f->no_read && (n = ssh_chan_read(f->ch, buf, sizeof(buf))) > 0) {
 		if (f->got < sizeof(f->first))
 			memcpy(f->first + f->got, buf,
 			       MIN((size_t)n, sizeof(f->first) - (size_t)f->got));
-		for (ssize_t i = 0; f->check != NULL && i < n; i++) { /* each block begins with its own 256 bytes */
+		for (ssize_t i = 0; f->check != NULL && i < n;
+		     i++) { /* each block begins with its own 256 bytes */
 			const uint64_t at = f->got + (uint64_t)i;
 
 			if (at % 65536 < 256) {
@@ -159,16 +160,16 @@ static void flow_close(struct flow *f)
 	f->ch = NULL;
 }
 
-#define AWAIT(l, cond)                                                                              \
-	do {                                                                                        \
-		const uint64_t await_end = now_ms() + PATIENCE_MS;                                  \
-		while (!(cond)) {                                                                   \
-			if ((l)->failed)                                                            \
-				fail_msg("%s", (l)->text);                                          \
-			if (now_ms() > await_end)                                                   \
-				fail_msg("timed out: %s", #cond);                                   \
-			link_turn((l), 1000);                                                       \
-		}                                                                                   \
+#define AWAIT(l, cond)                                                                             \
+	do {                                                                                       \
+		const uint64_t await_end = now_ms() + PATIENCE_MS;                                 \
+		while (!(cond)) {                                                                  \
+			if ((l)->failed)                                                           \
+				fail_msg("%s", (l)->text);                                         \
+			if (now_ms() > await_end)                                                  \
+				fail_msg("timed out: %s", #cond);                                  \
+			link_turn((l), 1000);                                                      \
+		}                                                                                  \
 	} while (0)
 
 static int setup(void **state)
@@ -346,7 +347,9 @@ static void upload(struct link *l, uint64_t bytes, size_t flows)
 	codec_sha256(sha, all, bytes);
 	free(all);
 	for (size_t i = 0; i < flows; i++) {
-		f[i] = (struct flow){ .head = "d", .head_len = 1, .to_send = bytes, .then_eof = true };
+		f[i] = (struct flow){
+			.head = "d", .head_len = 1, .to_send = bytes, .then_eof = true
+		};
 		flow_open(&f[i], l, loopback(target.port));
 	}
 	for (size_t i = 0; i < flows; i++) {
@@ -433,7 +436,9 @@ static void half_close_by_them(void **state)
 	f.then_eof = true;
 	flow_write(&f);
 	AWAIT(&l, f.shut);
-	for (int i = 0; i < 200 && (poll(&(struct pollfd){ .fd = target.note, .events = POLLIN }, 1, 0) == 0); i++)
+	for (int i = 0;
+	     i < 200 && (poll(&(struct pollfd){ .fd = target.note, .events = POLLIN }, 1, 0) == 0);
+	     i++)
 		link_turn(&l, 100);
 	assert_int_equal(read(target.note, &note, 1), 1);
 	assert_int_equal(note, 'k');
@@ -499,7 +504,9 @@ static void thousand_channels(void **state)
 	login(&l[0]);
 	login(&l[1]);
 	for (size_t i = 0; i < ARRAY_LEN(f); i++) {
-		f[i] = (struct flow){ .head = "e", .head_len = 1, .to_send = 20000, .then_eof = true };
+		f[i] = (struct flow){
+			.head = "e", .head_len = 1, .to_send = 20000, .then_eof = true
+		};
 		flow_open(&f[i], &l[i % 2], loopback(target.port));
 	}
 	while (done < ARRAY_LEN(f) && now_ms() < end) {
@@ -534,7 +541,9 @@ static void rekey_under_load(void **state)
 	download(&l, 10000000, 3);
 	memset(f, 0, sizeof(f));
 	for (size_t i = 0; i < ARRAY_LEN(f); i++) {
-		f[i] = (struct flow){ .head = "e", .head_len = 1, .to_send = 3000000, .then_eof = true };
+		f[i] = (struct flow){
+			.head = "e", .head_len = 1, .to_send = 3000000, .then_eof = true
+		};
 		flow_open(&f[i], &l, loopback(target.port));
 	}
 	for (size_t i = 0; i < ARRAY_LEN(f); i++) {
@@ -584,7 +593,8 @@ static void orderly_end(void **state)
 	assert_int_equal(ssh_conn_out(l.conn)->len, 0);
 	/* sshd takes its leave */
 	while (recv(l.fd, &c, 1, 0) != 0)
-		assert_int_equal(poll(&(struct pollfd){ .fd = l.fd, .events = POLLIN }, 1, 5000), 1);
+		assert_int_equal(poll(&(struct pollfd){ .fd = l.fd, .events = POLLIN }, 1, 5000),
+				 1);
 	link_close(&l);
 }
 

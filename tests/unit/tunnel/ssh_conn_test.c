@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "testlib.h"
+#include "tunnel/ssh_key.h"
 
 static struct sshd d;
 static pid_t agent_pid;
@@ -33,13 +34,6 @@ static int setup(void **state)
 	(void)state;
 	sshd_dir(&d);
 	sshd_start(&d, "ed25519,ecdsa,rsa", NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	sshd_stop(&d);
 	return 0;
 }
 
@@ -61,8 +55,18 @@ static void agent_start(void)
 
 static void agent_stop(void)
 {
-	kill(agent_pid, SIGTERM);
+	if (agent_pid > 1)
+		kill(agent_pid, SIGTERM);
+	agent_pid = 0;
 	unsetenv("SSH_AUTH_SOCK");
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	agent_stop(); /* a test that failed left it */
+	sshd_stop(&d);
+	return 0;
 }
 
 static void known_hosts_remove(void)
@@ -96,7 +100,8 @@ static void file_keys(void **state)
 		if (!try_login(names[i], false, &l))
 			fail_msg("%s: %s", names[i], l.text);
 	}
-	run_cmd("cd %s && cp id_rsa id_pem && ssh-keygen -q -p -m PEM -N '' -P '' -f id_pem", d.dir);
+	run_cmd("cd %s && cp id_rsa id_pem && ssh-keygen -q -p -m PEM -N '' -P '' -f id_pem",
+		d.dir);
 	assert_true(try_login("id_pem", false, &l));
 	assert_int_equal(l.agent_jobs, 0);
 }
@@ -109,26 +114,35 @@ static int ask_secret(void *arg, const char *path, char *out, size_t cap)
 	return 0;
 }
 
+/* Each kind but RSA in OpenSSH's format is decrypted when it is loaded, and logs in from what that made of it. */
 static void encrypted_key(void **state)
 {
+	static const char *const kinds[] = { "ed25519", "ecdsa", "rsa", "rsa -m PEM" };
 	struct ssh_conn_opts o = opts_default(&d);
 	struct tnl_key *k;
 	struct link l = { 0 };
 	char text[512];
-	int asked = 0;
 
 	(void)state;
-	run_cmd("cd %s && cp id_ed25519 id_enc && ssh-keygen -q -p -N 'correct horse' -P '' -f id_enc",
-		d.dir);
-	assert_int_equal(tnl_key_load(&k, sshd_path(&d, "id_enc"), false, ask_secret, &asked, text,
-				      sizeof(text)),
-			 0);
-	assert_int_equal(asked, 1);
-	o.key = k;
-	link_open(&l, &d, &o);
-	assert_true(link_login(&l));
-	link_close(&l);
-	tnl_key_free(k);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		int asked = 0;
+
+		run_cmd("cd %s && set -- %s && cp id_$1 id_enc && shift && "
+			"ssh-keygen -q -p $* -N 'correct horse' -P '' -f id_enc >/dev/null",
+			d.dir, kinds[i]);
+		assert_int_equal(tnl_key_load(&k, sshd_path(&d, "id_enc"), false, ask_secret,
+					      &asked, text, sizeof(text)),
+				 0);
+		assert_int_equal(asked, 1);
+		if ((ssh_key_passphrase(k) != NULL) != (strcmp(kinds[i], "rsa") == 0))
+			fail_msg("%s: not decrypted", kinds[i]);
+		o.key = k;
+		link_open(&l, &d, &o);
+		if (!link_login(&l))
+			fail_msg("%s: %s", kinds[i], l.text);
+		link_close(&l);
+		tnl_key_free(k);
+	}
 }
 
 static void agent_keys(void **state)
@@ -139,7 +153,8 @@ static void agent_keys(void **state)
 	(void)state;
 	agent_start();
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		run_cmd("cd %s && ssh-add -q -D 2>/dev/null && ssh-add -q %s 2>/dev/null", d.dir, names[i]);
+		run_cmd("cd %s && ssh-add -q -D 2>/dev/null && ssh-add -q %s 2>/dev/null", d.dir,
+			names[i]);
 		if (!try_login(NULL, true, &l))
 			fail_msg("%s: %s", names[i], l.text);
 		assert_int_equal(l.agent_jobs, 2);
@@ -154,13 +169,16 @@ static void agent_memo(void **state)
 	(void)state;
 	agent_start();
 	/* two that are refused come first; the third works and is remembered */
-	run_cmd("cd %s && for i in 1 2; do rm -f no$i; ssh-keygen -q -N '' -t ed25519 -f no$i; ssh-add -q no$i 2>/dev/null; done; "
+	run_cmd("cd %s && for i in 1 2; do rm -f no$i; ssh-keygen -q -N '' -t ed25519 -f no$i; "
+		"ssh-add -q no$i 2>/dev/null; done; "
 		"ssh-add -q id_rsa 2>/dev/null",
 		d.dir);
 	assert_true(try_login(NULL, true, &l));
 	assert_true(l.memo.valid);
-	run_cmd("cd %s && ssh-add -q -D 2>/dev/null && for i in 1 2; do ssh-add -q no$i 2>/dev/null; done; "
-		"rm -f no3 && ssh-keygen -q -N '' -t ed25519 -f no3 && ssh-add -q no3 2>/dev/null; ssh-add -q id_rsa 2>/dev/null",
+	run_cmd("cd %s && ssh-add -q -D 2>/dev/null && for i in 1 2; do ssh-add -q no$i "
+		"2>/dev/null; done; "
+		"rm -f no3 && ssh-keygen -q -N '' -t ed25519 -f no3 && ssh-add -q no3 2>/dev/null; "
+		"ssh-add -q id_rsa 2>/dev/null",
 		d.dir);
 	assert_true(try_login(NULL, true, &l)); /* it is the fourth, beyond the tries */
 	l.memo.valid = false;
@@ -175,7 +193,8 @@ static void agent_certificate(void **state)
 	struct link l = { 0 };
 
 	(void)state;
-	run_cmd("cd %s && rm -f ca cert* && ssh-keygen -q -N '' -t ed25519 -f ca && ssh-keygen -q -N '' -t ed25519 -f cert && "
+	run_cmd("cd %s && rm -f ca cert* && ssh-keygen -q -N '' -t ed25519 -f ca && ssh-keygen -q "
+		"-N '' -t ed25519 -f cert && "
 		"ssh-keygen -q -s ca -I me -n %s cert.pub && cp authorized_keys ak && "
 		"{ printf 'cert-authority '; cat ca.pub; } >>authorized_keys",
 		d.dir, d.user);
@@ -195,7 +214,8 @@ static void agent_holds_file_key(void **state)
 	int asked = 0;
 
 	(void)state;
-	run_cmd("cd %s && cp id_ecdsa id_enc2 && ssh-keygen -q -p -N 'correct horse' -P '' -f id_enc2",
+	run_cmd("cd %s && cp id_ecdsa id_enc2 && ssh-keygen -q -p -N 'correct horse' -P '' -f "
+		"id_enc2",
 		d.dir);
 	agent_start();
 	run_cmd("cd %s && ssh-add -q id_ed25519 id_rsa id_ecdsa 2>/dev/null", d.dir);
@@ -260,7 +280,8 @@ static void host_key_round_trip(void **state)
 	assert_int_equal(file_read(&b, sshd_path(&d, "known_hosts")), 0);
 	assert_memory_equal(buf_data(&b), "i-0123 ssh-ed25519 AAAA", 23);
 	buf_fini(&b);
-	run_cmd("ssh-keygen -q -F i-0123 -f %s/known_hosts >/dev/null", d.dir); /* OpenSSH can read it */
+	run_cmd("ssh-keygen -q -F i-0123 -f %s/known_hosts >/dev/null",
+		d.dir); /* OpenSSH can read it */
 	assert_true(try_login("id_ed25519", false, &l));
 	run_cmd("test $(wc -l <%s/known_hosts) = 1", d.dir);
 }
@@ -288,13 +309,15 @@ static void host_key_changed(void **state)
 	struct link l = { 0 };
 
 	(void)state;
-	run_cmd("cd %s && { echo '# a comment'; echo 'this is no line'; printf 'i-0123 '; cut -d' ' -f1,2 id_other.pub; } >known_hosts",
+	run_cmd("cd %s && { echo '# a comment'; echo 'this is no line'; printf 'i-0123 '; cut -d' "
+		"' -f1,2 id_other.pub; } >known_hosts",
 		d.dir);
 	assert_false(try_login("id_ed25519", false, &l));
 	assert_int_equal(l.err, ST_EHOSTKEY);
 	assert_non_null(strstr(l.text, "known_hosts line 3 has ssh-ed25519 SHA256:"));
 	assert_non_null(strstr(l.text, "offers ssh-ed25519 SHA256:"));
-	run_cmd("cd %s && { printf '@revoked i-0123 '; cut -d' ' -f1,2 host_ed25519.pub; } >known_hosts",
+	run_cmd("cd %s && { printf '@revoked i-0123 '; cut -d' ' -f1,2 host_ed25519.pub; } "
+		">known_hosts",
 		d.dir);
 	assert_false(try_login("id_ed25519", false, &l));
 	assert_int_equal(l.err, ST_EHOSTKEY);

@@ -70,8 +70,10 @@ static void load(const char *name, bool agent, int expect, const char *words)
 static void bad_files(void **state)
 {
 	(void)state;
-	run_cmd("cd %s && mkdir folder && : >empty && printf 'PuTTY-User-Key-File-3: ssh-ed25519\\n' >putty && "
-		"printf -- '-----BEGIN RSA PRIVATE KEY-----\\nAAAA\\n-----END RSA PRIVATE KEY-----\\n' >nonsense",
+	run_cmd("cd %s && mkdir folder && : >empty && printf 'PuTTY-User-Key-File-3: "
+		"ssh-ed25519\\n' >putty && "
+		"printf -- '-----BEGIN RSA PRIVATE KEY-----\\nAAAA\\n-----END RSA PRIVATE "
+		"KEY-----\\n' >nonsense",
 		d.dir);
 	load("absent", false, ST_ENOENT, "no such file");
 	load("folder", false, ST_EPERM, "not a regular file");
@@ -92,7 +94,8 @@ static void cut_file(void **state)
 		struct tnl_key *k = NULL;
 		char text[512];
 
-		assert_int_equal(file_write_atomic(sshd_path(&d, "cut"), buf_data(&b), len, 0600), 0);
+		assert_int_equal(file_write_atomic(sshd_path(&d, "cut"), buf_data(&b), len, 0600),
+				 0);
 		assert_int_equal(tnl_key_load(&k, sshd_path(&d, "cut"), false, ask, NULL, text,
 					      sizeof(text)),
 				 ST_EFORMAT);
@@ -103,8 +106,10 @@ static void cut_file(void **state)
 static void encrypted(void **state)
 {
 	(void)state;
-	run_cmd("cd %s && for k in ed25519 rsa; do cp id_$k enc_$k; ssh-keygen -q -p -P '' -N abcde -f enc_$k >/dev/null; done; "
-		"cp id_rsa enc_pem && cp id_rsa.pub enc_pem.pub && ssh-keygen -q -p -m PEM -P '' -N abcde -f enc_pem >/dev/null",
+	run_cmd("cd %s && for k in ed25519 rsa; do cp id_$k enc_$k; ssh-keygen -q -p -P '' -N "
+		"abcde -f enc_$k >/dev/null; done; "
+		"cp id_rsa enc_pem && cp id_rsa.pub enc_pem.pub && ssh-keygen -q -p -m PEM -P '' "
+		"-N abcde -f enc_pem >/dev/null",
 		d.dir);
 	secret = "abcde";
 	load("enc_ed25519", false, 0, "");
@@ -117,7 +122,8 @@ static void encrypted(void **state)
 	load("enc_pem", true, ST_EAUTH, "wrong passphrase");
 	secret = NULL;
 	load("enc_ed25519", false, ST_EAUTH, "ssh-add");
-	load("enc_ed25519", true, 0, ""); /* the agent may hold it; without its key the log-in says so */
+	load("enc_ed25519", true, 0,
+	     ""); /* the agent may hold it; without its key the log-in says so */
 }
 
 static void no_private_half_without_passphrase(void **state)
@@ -129,7 +135,8 @@ static void no_private_half_without_passphrase(void **state)
 
 	(void)state;
 	secret = NULL;
-	assert_int_equal(tnl_key_load(&k, sshd_path(&d, "enc_rsa"), true, ask, NULL, text, sizeof(text)), 0);
+	assert_int_equal(
+		tnl_key_load(&k, sshd_path(&d, "enc_rsa"), true, ask, NULL, text, sizeof(text)), 0);
 	assert_null(ssh_key_private(k, &len));
 	assert_non_null(ssh_key_blob(k, &len));
 	ssh_key_fingerprint(print, ssh_key_blob(k, &len), len);
@@ -145,7 +152,9 @@ static void no_private_half_without_passphrase(void **state)
 
 static void agent_list(void **state)
 {
-	static const uint8_t answer[] = "\x0c\0\0\0\2" "\0\0\0\3abc\0\0\0\1x" "\0\0\0\1z\0\0\0\0";
+	static const uint8_t answer[] = "\x0c\0\0\0\2"
+					"\0\0\0\3abc\0\0\0\1x"
+					"\0\0\0\1z\0\0\0\0";
 	struct ssh_agent_key k[4];
 
 	(void)state;
@@ -180,14 +189,19 @@ static int sign_read(const char *answer, size_t len, const char *alg, const char
 
 static void agent_signature(void **state)
 {
-	static const char rsa[] = "\x0e\0\0\0\x17\0\0\0\x0c" "rsa-sha2-512" "\0\0\0\3SIG";
-	static const char sk[] = "\x0e\0\0\0\x29\0\0\0\x1a" "sk-ssh-ed25519@openssh.com" "\0\0\0\2SG\1\2\3\4\5";
+	static const char rsa[] = "\x0e\0\0\0\x17\0\0\0\x0c"
+				  "rsa-sha2-512"
+				  "\0\0\0\3SIG";
+	static const char sk[] = "\x0e\0\0\0\x29\0\0\0\x1a"
+				 "sk-ssh-ed25519@openssh.com"
+				 "\0\0\0\2SG\1\2\3\4\5";
 	const uint8_t *sig;
 	size_t n;
 
 	(void)state;
 	assert_int_equal(sign_read(rsa, sizeof(rsa) - 1, "rsa-sha2-512", "SIG"), 0);
-	assert_int_equal(sign_read(rsa, sizeof(rsa) - 1, "rsa-sha2-512-cert-v01@openssh.com", "SIG"), 0);
+	assert_int_equal(
+		sign_read(rsa, sizeof(rsa) - 1, "rsa-sha2-512-cert-v01@openssh.com", "SIG"), 0);
 	assert_int_equal(sign_read(rsa, sizeof(rsa) - 1, "rsa-sha2-256", ""), ST_EUNSUPPORTED);
 	assert_int_equal(sign_read("\5", 1, "rsa-sha2-256", ""), ST_EAUTH);
 	for (size_t len = 0; len < sizeof(rsa) - 1; len++)
@@ -209,10 +223,9 @@ static void agent_flags(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		buf_init(&b, 256);
-		assert_int_equal(ssh_agent_sign_request(&b, (const uint8_t *)"KEY", 3,
-							(const uint8_t *)"data", 4,
-							(const uint8_t *)rows[i].alg,
-							strlen(rows[i].alg)),
+		assert_int_equal(ssh_agent_sign_request(
+					 &b, (const uint8_t *)"KEY", 3, (const uint8_t *)"data", 4,
+					 (const uint8_t *)rows[i].alg, strlen(rows[i].alg)),
 				 0);
 		assert_memory_equal(buf_data(&b), "\x0d\0\0\0\3KEY\0\0\0\4data\0\0\0", 19);
 		assert_int_equal(buf_data(&b)[19], rows[i].flags);
@@ -242,7 +255,8 @@ static void urls(void **state)
 		const char *url, *host, *auth; /* host NULL: ST_EFORMAT */
 		uint16_t port;
 	} rows[] = {
-		{ "wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/x?a=1:2@", "ssmmessages.eu-west-1.amazonaws.com", "", 443 },
+		{ "wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/x?a=1:2@",
+		  "ssmmessages.eu-west-1.amazonaws.com", "", 443 },
 		{ "ws://127.0.0.1:8080/x", "127.0.0.1", "", 8080 },
 		{ "wss://[::1]:8443/", "::1", "", 8443 },
 		{ "wss://[::1]", "::1", "", 443 },
@@ -280,14 +294,10 @@ static void urls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bad_files),
-		cmocka_unit_test(cut_file),
-		cmocka_unit_test(encrypted),
-		cmocka_unit_test(no_private_half_without_passphrase),
-		cmocka_unit_test(agent_list),
-		cmocka_unit_test(agent_signature),
-		cmocka_unit_test(agent_flags),
-		cmocka_unit_test(agent_job_refuses),
+		cmocka_unit_test(bad_files),   cmocka_unit_test(cut_file),
+		cmocka_unit_test(encrypted),   cmocka_unit_test(no_private_half_without_passphrase),
+		cmocka_unit_test(agent_list),  cmocka_unit_test(agent_signature),
+		cmocka_unit_test(agent_flags), cmocka_unit_test(agent_job_refuses),
 		cmocka_unit_test(urls),
 	};
 

@@ -3,7 +3,7 @@
  * ssh_open_test.c - what ssh_open.c assumes of the libssh2 that we build
  *
  * the private functions have the types that it calls them by (this file fails to compile if not), the fields it reads are there and have their
- * sizes, key exchange extensions survive our preferences, nothing of libssh2 is exported
+ * sizes, key exchange extensions survive our preferences
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,11 +21,11 @@
 #include "transport.h"
 
 #include "base/err.h"
-#include "testlib.h"
+#include "base/util.h"
 #include "tunnel/ssh_open.h"
 
-static int (*const pin_send)(LIBSSH2_SESSION *, const unsigned char *, size_t, const unsigned char *,
-			     size_t) = _libssh2_transport_send;
+static int (*const pin_send)(LIBSSH2_SESSION *, const unsigned char *, size_t,
+			     const unsigned char *, size_t) = _libssh2_transport_send;
 static int (*const pin_read)(LIBSSH2_SESSION *) = _libssh2_transport_read;
 static uint32_t (*const pin_nextid)(LIBSSH2_SESSION *) = _libssh2_channel_nextid;
 static LIBSSH2_CHANNEL *(*const pin_locate)(LIBSSH2_SESSION *, uint32_t) = _libssh2_channel_locate;
@@ -85,8 +85,16 @@ static const struct ssh_open_target to = { .host = "10.0.0.1",
 /* The packet of RFC 4254, 7.2, in the clear: the session has no keys yet. */
 static void open_packet(void **state)
 {
-	static const uint8_t want[] = "\x5a\0\0\0\x0c" "direct-tcpip" "\0\0\0\0" "\0\2\0\0" "\0\0\x80\0"
-				      "\0\0\0\x08" "10.0.0.1" "\0\0\x15\x38" "\0\0\0\x0a" "198.18.0.1"
+	static const uint8_t want[] = "\x5a\0\0\0\x0c"
+				      "direct-tcpip"
+				      "\0\0\0\0"
+				      "\0\2\0\0"
+				      "\0\0\x80\0"
+				      "\0\0\0\x08"
+				      "10.0.0.1"
+				      "\0\0\x15\x38"
+				      "\0\0\0\x0a"
+				      "198.18.0.1"
 				      "\0\0\x9c\x40";
 	struct tape t = { .len = 0 };
 	LIBSSH2_SESSION *s = tape_session(&t);
@@ -94,7 +102,8 @@ static void open_packet(void **state)
 
 	(void)state;
 	assert_int_equal(ssh_open_start(s, &c, &to), 0);
-	assert_memory_equal(t.bytes + 5, want, sizeof(want) - 1); /* behind length and padding length */
+	assert_memory_equal(t.bytes + 5, want,
+			    sizeof(want) - 1); /* behind length and padding length */
 	ssh_open_drop(c);
 	libssh2_session_free(s);
 }
@@ -113,7 +122,8 @@ static void packet_add(LIBSSH2_SESSION *s, const void *p, size_t len)
 static void hostile_answers(void **state)
 {
 	static const uint8_t yes[] = "\x5b\0\0\0\0\0\0\0\7\0\x20\0\0\0\0\x80\0";
-	static const uint8_t no[] = "\x5c\0\0\0\0\0\0\0\2\xff\xff\xff\xff" "Connection refused";
+	static const uint8_t no[] = "\x5c\0\0\0\0\0\0\0\2\xff\xff\xff\xff"
+				    "Connection refused";
 	static const uint8_t other[] = "\x5b\0\0\0\x63\0\0\0\7\0\x20\0\0\0\0\x80\0";
 	struct tape t = { .len = 0 };
 	LIBSSH2_SESSION *s = tape_session(&t);
@@ -145,7 +155,41 @@ static void hostile_answers(void **state)
 	assert_int_equal(st.send_window, 0x200000);
 	assert_false(st.eof || st.closed);
 	ssh_open_drop(c);
-	/* the empty prefixes alone are left; the session frees them */
+	/* the empty prefix alone is left; the session frees it */
+	libssh2_session_free(s);
+}
+
+static size_t packets_count(LIBSSH2_SESSION *s)
+{
+	size_t n = 0;
+
+	for (LIBSSH2_PACKET *p = _libssh2_list_first(&s->packets); p != NULL;
+	     p = _libssh2_list_next(&p->node))
+		n++;
+	return n;
+}
+
+static void sweep(void **state)
+{
+	static const uint8_t stays[] = { SSH_MSG_CHANNEL_DATA,
+					 SSH_MSG_CHANNEL_EXTENDED_DATA,
+					 SSH_MSG_CHANNEL_OPEN_CONFIRMATION,
+					 SSH_MSG_CHANNEL_OPEN_FAILURE,
+					 SSH_MSG_KEXINIT,
+					 31 };
+	static const uint8_t goes[] = { SSH_MSG_REQUEST_SUCCESS, SSH_MSG_REQUEST_FAILURE,
+					SSH_MSG_CHANNEL_SUCCESS, SSH_MSG_CHANNEL_FAILURE, 255 };
+	struct tape t = { .len = 0 };
+	LIBSSH2_SESSION *s = tape_session(&t);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(stays); i++)
+		packet_add(s, &stays[i], 1);
+	for (size_t i = 0; i < sizeof(goes); i++)
+		packet_add(s, &goes[i], 1);
+	packet_add(s, "", 0);
+	ssh_open_sweep(s);
+	assert_int_equal(packets_count(s), sizeof(stays));
 	libssh2_session_free(s);
 }
 
@@ -154,7 +198,8 @@ static void strict_kex_is_kept(void **state)
 	LIBSSH2_SESSION *s = libssh2_session_init();
 
 	(void)state;
-	assert_int_equal(libssh2_session_method_pref(s, LIBSSH2_METHOD_KEX, "curve25519-sha256"), 0);
+	assert_int_equal(libssh2_session_method_pref(s, LIBSSH2_METHOD_KEX, "curve25519-sha256"),
+			 0);
 	assert_non_null(strstr(s->kex_prefs, "kex-strict-c-v00@openssh.com"));
 	assert_non_null(strstr(s->kex_prefs, "ext-info-c"));
 	libssh2_session_free(s);
@@ -163,9 +208,8 @@ static void strict_kex_is_kept(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(symbols_and_fields),
-		cmocka_unit_test(open_packet),
-		cmocka_unit_test(hostile_answers),
+		cmocka_unit_test(symbols_and_fields), cmocka_unit_test(open_packet),
+		cmocka_unit_test(hostile_answers),    cmocka_unit_test(sweep),
 		cmocka_unit_test(strict_kex_is_kept),
 	};
 

@@ -28,13 +28,13 @@
 #include "base/err.h"
 #include "base/text.h"
 
-#define MUST(cond)                                                                                  \
-	do {                                                                                        \
-		if (!(cond)) {                                                                      \
-			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond,               \
-				strerror(errno));                                                   \
-			abort();                                                                    \
-		}                                                                                   \
+#define MUST(cond)                                                                                 \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #cond,              \
+				strerror(errno));                                                  \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 uint64_t now_ms(void)
@@ -70,7 +70,8 @@ void run_cmd(const char *fmt, ...)
 
 struct net_endpoint loopback(uint16_t port)
 {
-	return (struct net_endpoint){ .addr = { .family = 4, .b = { 127, 0, 0, 1 } }, .port = port };
+	return (struct net_endpoint){ .addr = { .family = 4, .b = { 127, 0, 0, 1 } },
+				      .port = port };
 }
 
 static int listen_any(uint16_t *port)
@@ -133,9 +134,12 @@ static void config_write(const struct sshd *s, const char *host_keys, const char
 
 	MUST(f != NULL);
 	fprintf(f,
-		"ListenAddress 127.0.0.1\nPort %u\nUsePAM no\nStrictModes no\nPidFile none\nUseDNS no\n"
-		"AuthorizedKeysFile %s/authorized_keys\nPermitRootLogin yes\nPasswordAuthentication no\n"
-		"KbdInteractiveAuthentication no\nMaxSessions 10\nMaxStartups 100\nLogLevel INFO\n%s\n",
+		"ListenAddress 127.0.0.1\nPort %u\nUsePAM no\nStrictModes no\nPidFile none\nUseDNS "
+		"no\n"
+		"AuthorizedKeysFile %s/authorized_keys\nPermitRootLogin "
+		"yes\nPasswordAuthentication no\n"
+		"KbdInteractiveAuthentication no\nMaxSessions 10\nMaxStartups 100\nLogLevel "
+		"INFO\n%s\n",
 		s->port, s->dir, extra != NULL ? extra : "");
 	snprintf(list, sizeof(list), "%s", host_keys);
 	for (char *t = strtok_r(list, ",", &save); t != NULL; t = strtok_r(NULL, ",", &save))

@@ -54,6 +54,7 @@ struct flow {
 	bool opened, failed, gone, eof, no_read;
 	enum tnl_open_failure why;
 	uint64_t to_send, sent, got;
+	uint64_t to_get; /* then the target is the source of so many bytes */
 	bool head_sent, shut;
 	uint8_t first[32];
 };
@@ -69,7 +70,10 @@ static void flow_write(struct flow *f)
 		if (room == 0)
 			return;
 		if (!f->head_sent) {
-			assert_int_equal(tnl_chan_write(w.u, f->h, (const uint8_t *)"d", 1), 0);
+			uint8_t head[9] = { f->to_get > 0 ? 's' : 'd' };
+
+			be64_put(head + 1, f->to_get);
+			assert_int_equal(tnl_chan_write(w.u, f->h, head, f->to_get > 0 ? 9 : 1), 0);
 			f->head_sent = true;
 		} else if (n == 0) {
 			tnl_chan_shutdown(w.u, f->h);
@@ -88,7 +92,7 @@ static void on_opened(void *arg, tnl_chan c)
 
 	assert_true(f->h == c);
 	f->opened = true;
-	if (f->to_send > 0)
+	if (f->to_send + f->to_get > 0)
 		flow_write(f);
 }
 
@@ -106,7 +110,7 @@ static void on_readable(void *arg, tnl_chan c)
 {
 	struct flow *f = arg;
 	static uint8_t buf[32768];
-	ssize_t n;
+	ssize_t n = ST_EAGAIN;
 
 	while (!f->no_read && (n = tnl_chan_read(w.u, c, buf, sizeof(buf))) > 0) {
 		if (f->got < sizeof(f->first))
@@ -152,15 +156,15 @@ static void on_state(void *arg, struct tnl_upstream *u, enum tnl_state s, int er
 
 static const struct tnl_events events = { on_state };
 
-#define AWAIT(cond)                                                                                 \
-	do {                                                                                        \
-		const uint64_t await_end = now_ms() + PATIENCE_MS;                                  \
-		while (!(cond)) {                                                                   \
-			if (now_ms() > await_end)                                                   \
-				fail_msg("timed out: %s (state %s: %s)", #cond,                     \
-					 tnl_state_name(w.state), w.text);                          \
-			assert_int_equal(loop_turn(w.loop, 200), 0);                                \
-		}                                                                                   \
+#define AWAIT(cond)                                                                                \
+	do {                                                                                       \
+		const uint64_t await_end = now_ms() + PATIENCE_MS;                                 \
+		while (!(cond)) {                                                                  \
+			if (now_ms() > await_end)                                                  \
+				fail_msg("timed out: %s (state %s: %s)", #cond,                    \
+					 tnl_state_name(w.state), w.text);                         \
+			assert_int_equal(loop_turn(w.loop, 200), 0);                               \
+		}                                                                                  \
 	} while (0)
 
 static const char *no_env(void *ctx, const char *name)
@@ -271,7 +275,7 @@ static void digest_check(const struct flow *f)
 static void up_data_stop(void **state)
 {
 	struct fakesvc_conf c = good();
-	struct flow f = { .to_send = 5000000 }, refused = { 0 };
+	struct flow f = { .to_send = 5000000 }, down = { .to_get = 5000000 }, refused = { 0 };
 	struct tnl_status st;
 	struct tnl_opts o;
 
@@ -281,8 +285,10 @@ static void up_data_stop(void **state)
 	start(&o);
 	AWAIT(w.state == TNL_UP);
 	flow_open(&f, loopback(target.port));
+	flow_open(&down, loopback(target.port));
 	flow_open(&refused, loopback(1));
-	AWAIT(f.eof && refused.failed);
+	AWAIT(f.eof && down.eof && refused.failed);
+	assert_int_equal(down.got, 5000000);
 	digest_check(&f);
 	assert_int_equal(refused.why, TNL_OPEN_REFUSED);
 	tnl_upstream_status(w.u, &st);
@@ -347,22 +353,24 @@ static void foreign_service_is_paced(void **state)
 static void cut_and_resume(void **state)
 {
 	struct fakesvc_conf c = good();
-	struct flow f = { .to_send = 20000000 };
+	struct flow f = { .to_send = 20000000 }, down = { .to_get = 20000000 };
 	struct tnl_opts o;
 
 	(void)state;
 	world_begin(&c);
 	o = opts("id_ed25519");
 	start(&o);
+	flow_open(&down, loopback(target.port));
 	flow_open(&f, loopback(target.port)); /* held until the session is up */
 	for (unsigned int i = 1; i <= 3; i++) {
 		AWAIT(f.sent > i * 4000000);
 		fakesvc_cut(w.svc);
 		AWAIT(fakesvc_counts(w.svc).sockets == 1 + i);
 	}
-	AWAIT(f.eof);
+	AWAIT(f.eof && down.eof);
 	digest_check(&f);
-	assert_false(f.gone);
+	assert_int_equal(down.got, 20000000);
+	assert_false(f.gone || down.gone);
 	assert_int_equal(fakesvc_counts(w.svc).start, 1);
 	assert_int_equal(fakesvc_counts(w.svc).resume, 3);
 	assert_int_equal(w.state, TNL_UP);
@@ -400,8 +408,8 @@ static void over_and_anew(void **state)
 }
 
 /* One start that fails. Return: ms until it was told. */
-static uint64_t start_fails(const struct fakesvc_conf *c, const struct tnl_opts *o, enum tnl_state expect,
-			    int err, const char *const *words)
+static uint64_t start_fails(const struct fakesvc_conf *c, const struct tnl_opts *o,
+			    enum tnl_state expect, int err, const char *const *words)
 {
 	const uint64_t t = now_ms();
 	uint64_t ms;
@@ -440,7 +448,7 @@ static void unknown_target(void **state)
 	world_end();
 }
 
-static void target_offline_then_back(void **state)
+static void target_offline_at_start(void **state)
 {
 	struct fakesvc_conf c = good();
 	struct tnl_opts o;
@@ -449,7 +457,26 @@ static void target_offline_then_back(void **state)
 	c.bad_target = "i-0123";
 	world_begin(&c);
 	o = opts("id_ed25519");
-	start_fails(&c, &o, TNL_STARTING, ST_ECLOSED, (const char *[]){ "TargetNotConnected", NULL });
+	start_fails(&c, &o, TNL_FAILED, ST_ECLOSED,
+		    (const char *[]){ "TargetNotConnected", "i-0123 is offline", NULL });
+	world_end();
+}
+
+/* Later nothing is final: it is tried until the target is back. */
+static void target_offline_later(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	c.bad_target = "i-0123";
+	fakesvc_conf_set(w.svc, &c);
+	fakesvc_close(w.svc, "agent gone");
+	AWAIT(w.state == TNL_STARTING && strstr(w.text, "TargetNotConnected") != NULL);
 	c.bad_target = NULL;
 	fakesvc_conf_set(w.svc, &c);
 	AWAIT(w.state == TNL_UP);
@@ -500,8 +527,9 @@ static void wrong_host_key(void **state)
 	world_begin(&c);
 	o = opts("id_ed25519");
 	run_cmd("cd %s && { printf 'i-0123 '; cut -d' ' -f1,2 id_other.pub; } >known_hosts", d.dir);
-	start_fails(&c, &o, TNL_FAILED, ST_EHOSTKEY,
-		    (const char *[]){ "has changed", "known_hosts line 1", "remove that line", NULL });
+	start_fails(
+		&c, &o, TNL_FAILED, ST_EHOSTKEY,
+		(const char *[]){ "has changed", "known_hosts line 1", "remove that line", NULL });
 	world_end();
 }
 
@@ -514,7 +542,7 @@ static void nothing_on_the_port(void **state)
 	c.ssh_port = 0;
 	world_begin(&c);
 	o = opts("id_ed25519");
-	start_fails(&c, &o, TNL_STARTING, ST_ETIMEOUT,
+	start_fails(&c, &o, TNL_FAILED, ST_EREFUSED,
 		    (const char *[]){ "port 22 of i-0123", "sshd", "ssh.port", NULL });
 	world_end();
 }
@@ -556,7 +584,8 @@ static void no_credentials(void **state)
 	for (const uint64_t t = now_ms(); now_ms() - t < 500;)
 		loop_turn(w.loop, 100);
 	assert_false(f.failed);
-	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
+	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = "
+		"AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
 		">%s/.aws/credentials",
 		d.dir, d.dir);
 	AWAIT(f.eof);
@@ -639,7 +668,7 @@ static void pending_limit_and_held(void **state)
 	struct tnl_opts o;
 
 	(void)state;
-	c.bad_target = "i-0123"; /* no session comes up */
+	c.agent_deaf = true; /* no session comes up */
 	world_begin(&c);
 	o = opts("id_ed25519");
 	o.connect_budget_ms = 700;
@@ -713,6 +742,49 @@ static void free_while_starting(void **state)
 	}
 }
 
+static void stop_while_starting(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f[25] = { { 0 } };
+	struct tnl_opts o;
+
+	(void)state;
+	for (size_t turns = 0; turns < ARRAY_LEN(f); turns += 2) {
+		world_begin(&c);
+		o = opts("id_ed25519");
+		start(&o);
+		f[turns].to_get = 1000000;
+		flow_open(&f[turns], loopback(target.port));
+		for (size_t i = 0; i < turns; i++)
+			loop_turn(w.loop, 20);
+		world_end();
+		assert_true(f[turns].gone || f[turns].failed || f[turns].eof);
+	}
+}
+
+/* A session that nobody uses makes no wake-ups but the pings. */
+static void idle_is_idle(void **state)
+{
+	struct fakesvc_conf c = good();
+	uint64_t turns, t;
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	do { /* last acknowledgements */
+		t = now_ms();
+		loop_turn(w.loop, 1000);
+	} while (now_ms() - t < 900);
+	turns = loop_turns(w.loop);
+	loop_turn(w.loop, 1000);
+	loop_turn(w.loop, 1000);
+	assert_true(loop_turns(w.loop) - turns <= 3);
+	world_end();
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -739,7 +811,8 @@ int main(void)
 		cmocka_unit_test(cut_and_resume),
 		cmocka_unit_test(over_and_anew),
 		cmocka_unit_test(unknown_target),
-		cmocka_unit_test(target_offline_then_back),
+		cmocka_unit_test(target_offline_at_start),
+		cmocka_unit_test(target_offline_later),
 		cmocka_unit_test(failover),
 		cmocka_unit_test(wrong_key),
 		cmocka_unit_test(wrong_host_key),
@@ -750,6 +823,8 @@ int main(void)
 		cmocka_unit_test(pending_limit_and_held),
 		cmocka_unit_test(sessions_share),
 		cmocka_unit_test(free_while_starting),
+		cmocka_unit_test(stop_while_starting),
+		cmocka_unit_test(idle_is_idle),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+/*
+ * ag_tcp.c - the TCP connection of a session, to a port of this machine
+ *
+ * Theory of operation: read only while ssm_chan has room, and with --pace stock one chunk, then a
+ * pause. What the socket does not take waits in to_tcp; when that is full the bytes are refused, so
+ * that they stay unacknowledged, and asked for again at half. End of file makes the session flush.
+ */
+#include "gateway/ag_session_internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+#define CONNECT_MS 10000U /* ours: a port of this machine */
+#define FLUSH_MS 2000U	  /* ssm-protocol 7.3 */
+#define PACE_CHUNK 1024U  /* --pace stock; ssm-protocol 10 */
+#define PACE_MS 1U
+
+void ag_tcp_close(struct ag_session *s)
+{
+	loop_fd_del(ags_loop(s), &s->watch);
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+/* Asks for exactly those events that we could use now. */
+void ag_tcp_steer(struct ag_session *s)
+{
+	uint32_t want = 0;
+
+	if (s->fd < 0)
+		return;
+	if (!s->connected || s->to_tcp.len)
+		want |= EPOLLOUT;
+	if (s->connected && s->state == AGS_LIVE && !s->paced && ssm_chan_room(s->chan))
+		want |= EPOLLIN;
+	if (want != s->watched && loop_fd_mod(ags_loop(s), s->watch, want) == 0)
+		s->watched = want;
+}
+
+void ag_tcp_failed(struct ag_session *s, int err)
+{
+	char text[160];
+
+	if (err == ECONNREFUSED)
+		snprintf(text, sizeof(text), "connection to port %u refused: is sshd running?",
+			 s->port);
+	else
+		snprintf(text, sizeof(text), "connection to port %u: %s", s->port, strerror(err));
+	ags_end(s, "Failed", text);
+}
+
+static int tcp_write(struct ag_session *s, const uint8_t *p, size_t len, size_t *taken)
+{
+	ssize_t n = send(s->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	*taken = n > 0 ? (size_t)n : 0;
+	return n >= 0 || errno == EAGAIN || errno == EINTR ? 0 : errno;
+}
+
+static void tcp_write_waiting(struct ag_session *s)
+{
+	size_t taken = 1;
+	int err = 0;
+
+	while (s->to_tcp.len && taken && !err) {
+		err = tcp_write(s, buf_data(&s->to_tcp), s->to_tcp.len, &taken);
+		buf_consume(&s->to_tcp, taken);
+	}
+	if (err) {
+		ag_tcp_failed(s, err);
+		return;
+	}
+	if (s->input_held && s->to_tcp.len <= AGS_TO_TCP_MAX / 2) {
+		s->input_held = false;
+		ssm_chan_resume_input(s->chan, ags_now_us(s));
+	}
+}
+
+static void tcp_read(struct ag_session *s)
+{
+	size_t max = MIN(ssm_chan_room(s->chan), sizeof(s->all->scratch));
+	ssize_t n;
+
+	if (s->all->ag->opts->stock_pace)
+		max = MIN(max, PACE_CHUNK);
+	if (!max)
+		return;
+	n = recv(s->fd, s->all->scratch, max, MSG_DONTWAIT);
+	if (n > 0) {
+		ssm_chan_send(s->chan, s->all->scratch, (size_t)n, ags_now_us(s));
+		if (s->all->ag->opts->stock_pace) {
+			s->paced = true;
+			ags_timer_set(s, &s->pace, PACE_MS);
+		}
+	} else if (n == 0) {
+		ags_set_state(s, AGS_FLUSHING, "end of file");
+		ags_timer_set(s, &s->limit, FLUSH_MS);
+	} else if (errno != EAGAIN && errno != EINTR) {
+		ag_tcp_failed(s, errno);
+	}
+}
+
+static void tcp_connected(struct ag_session *s)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = errno;
+	if (err) {
+		ag_tcp_failed(s, err);
+		return;
+	}
+	s->connected = true;
+	loop_timer_cancel(ags_loop(s), &s->limit);
+	log_debug("session %s: connected to port %u", s->id, s->port);
+	if (s->input_held) {
+		s->input_held = false;
+		ssm_chan_resume_input(s->chan, ags_now_us(s));
+	}
+}
+
+static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)
+{
+	struct ag_session *s = arg;
+
+	(void)now_ms;
+	if (s->state == AGS_OVER)
+		return;
+	if (!s->connected)
+		tcp_connected(s);
+	else if (events & EPOLLOUT)
+		tcp_write_waiting(s);
+	if (s->state == AGS_LIVE && s->connected && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
+		if (!ssm_chan_room(s->chan) && !(events & EPOLLIN)) {
+			ag_tcp_failed(s, ECONNRESET); /* a hang-up that can't be asked off */
+			return;
+		}
+		tcp_read(s);
+	}
+	if (s->state != AGS_OVER)
+		ags_flush_later(s);
+}
+
+int ag_tcp_dial(struct ag_session *s)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_port = htons(s->port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1, r;
+
+	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (s->fd < 0)
+		return log_sys("socket");
+	setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 && errno != EINPROGRESS)
+		return errno == ECONNREFUSED ? ST_EREFUSED : log_sys("connect to port %u", s->port);
+	s->watched = EPOLLOUT;
+	if ((r = loop_fd_add(ags_loop(s), &s->watch, s->fd, EPOLLOUT, on_tcp, s)) < 0)
+		return r;
+	ags_timer_set(s, &s->limit, CONNECT_MS);
+	return 0;
+}
+
+int ag_tcp_data(struct ag_session *s, const uint8_t *p, size_t len)
+{
+	size_t taken = 0;
+	int err;
+
+	if (!s->connected || len > buf_room(&s->to_tcp)) {
+		s->input_held = true;
+		return ST_EAGAIN;
+	}
+	if (!s->to_tcp.len && (err = tcp_write(s, p, len, &taken))) {
+		ag_tcp_failed(s, err);
+		return 0;
+	}
+	if (taken < len && buf_put(&s->to_tcp, p + taken, len - taken) < 0)
+		ags_end(s, "Failed", "out of memory");
+	return 0;
+}
+
+void ag_tcp_on_limit(void *arg, uint64_t now_ms)
+{
+	struct ag_session *s = arg;
+
+	(void)now_ms;
+	if (s->state == AGS_FLUSHING)
+		ags_end(s, "Success", "");
+	else if (s->state == AGS_LIVE && !s->connected)
+		ag_tcp_failed(s, ETIMEDOUT);
+}
+
+void ag_tcp_on_pace(void *arg, uint64_t now_ms)
+{
+	struct ag_session *s = arg;
+
+	(void)now_ms;
+	s->paced = false;
+	ag_tcp_steer(s);
+}

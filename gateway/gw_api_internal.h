@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+/* gw_api_internal.h - one call of the AWS-compatible API, as gw_api.c and gw_api_list.c see it */
+#ifndef GATEWAY_GW_API_INTERNAL_H
+#define GATEWAY_GW_API_INTERNAL_H
+
+#include <jansson.h>
+
+#include "gateway/gw_internal.h"
+
+struct gw_call {
+	struct gw *gw;
+	struct gw_listener *listener;
+	ws_req req;
+	struct gw_key_rec key;
+	json_t *in;  /* an object */
+	json_t *out; /* the answer */
+	const char *code;
+	char message[512];
+};
+
+/** gw_call_fail() - the answer is an error of AWS's kind; @code is static */
+void gw_call_fail(struct gw_call *c, const char *code, const char *fmt, ...) ST_PRINTF(3, 4);
+/** gw_key_may() - may this key see that host? */
+bool gw_key_may(const struct gw_key_rec *key, const char *host_id);
+/** gw_charset_ok() - @min to @max characters of @allowed */
+bool gw_charset_ok(const char *s, size_t min, size_t max, const char *allowed);
+
+/* gw_api_list.c */
+void gw_call_describe_instances(struct gw_call *c);
+void gw_call_describe_sessions(struct gw_call *c);
+
+#endif

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""However it ends, the host is as it was before."""
+import os
+import signal
+import time
+
+import netns
+from lab import OTHER_UID, UID, V4, Fail, check, connect, recv_exactly
+from netns import wait_until
+from scenarios import scenario
+
+
+def uid_of(pid):
+    with open("/proc/%d/status" % pid) as f:
+        for line in f:
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+    return None
+
+
+def helpers(lab):
+    """(daemon, keeper, runners): the keeper is root's, the others are the caller's."""
+    daemon = lab.daemon_pid()
+    all_ = netns.processes()
+    keepers = [p for p in all_ if uid_of(p) == 0]
+    check(len(keepers) == 1, "%d root processes beside the daemon, not one keeper: %s" % (len(keepers), all_))
+    check(uid_of(daemon) == UID, "the daemon runs as uid %s" % uid_of(daemon))
+    return daemon, keepers[0], [p for p in all_ if p not in (daemon, keepers[0])]
+
+
+def fetch(lab, port):
+    with connect(V4, port, 10) as s:
+        check(recv_exactly(s, 5) == b"hello", "the server said something else")
+
+
+@scenario("cleanup-end")
+def cleanup_end(lab):
+    """SIGTERM, SIGINT and `down`, with flows open: exit status 0, nothing of ours is left."""
+    lab.start_far_side()
+    port = lab.serve(lambda s: (s.sendall(b"hello"), s.recv(1)))
+    before = lab.picture()
+    for how in ("SIGTERM", "SIGINT", "Ctrl-C", "down", "down while starting"):
+        if how == "down while starting":
+            p = lab.up(wait=False)
+            try:
+                wait_until(lambda: os.path.exists("/run/ssm-tun/default/control.sock") or not p.running(), 5, "the control socket")
+            except TimeoutError as e:
+                raise Fail(str(e)) from None
+            lab.down()
+            p.wait()
+            lab.expect_clean(before)
+            continue
+        p = lab.up()
+        fetch(lab, port)
+        held = connect(V4, port)
+        during = lab.picture()
+        check(during["network"] != before["network"] and during["files"], "up, and yet nothing stands?")
+        t = time.monotonic()
+        if how == "down":
+            lab.down()
+        elif how == "Ctrl-C":
+            os.killpg(p.pid, signal.SIGINT)
+        else:
+            p.send(getattr(signal, how))
+        status = p.wait(10)
+        lab.note("%s %.1f s" % (how, time.monotonic() - t))
+        check(status == 0, "%s: exit status %d" % (how, status))
+        lab.expect_clean(before, 1.0)
+        held.close()
+    check("Traceback" not in lab.gateway.text, "the gateway broke")
+
+
+@scenario("cleanup-kill")
+def cleanup_kill(lab):
+    """kill -9 of daemon, keeper, both, runner: as decision 14 says."""
+    lab.start_far_side()
+    port = lab.serve(lambda s: (s.sendall(b"hello"), s.recv(1)))
+    before = lab.picture()
+
+    # The daemon: the keeper restores all within 1 s.
+    p = lab.up()
+    fetch(lab, port)
+    daemon, keeper, _ = helpers(lab)
+    os.kill(daemon, signal.SIGKILL)
+    t = time.monotonic()
+    lab.expect_clean(before, 1.5)
+    lab.note("daemon killed: clean after %.2f s" % (time.monotonic() - t))
+    p.wait()
+
+    # The keeper: the daemon removes its rules itself and ends with status 1.
+    p = lab.up()
+    daemon, keeper, _ = helpers(lab)
+    os.kill(keeper, signal.SIGKILL)
+    check(p.wait(10) == 1, "the keeper's death: exit status %s" % p.popen.returncode)
+    check("keeper" in p.text, "nothing is said of the keeper's death")
+    now = lab.picture()
+    check(not [x for x in now["network"] if x not in before["network"]], "the keeper's death left %s" % now["network"])
+    lab.down()
+    lab.expect_clean(before, 1.0)
+
+    # Both: only rules, socket and journal may stay; `down` removes them.
+    for heal in ("down", "up"):
+        p = lab.up()
+        daemon, keeper, _ = helpers(lab)
+        os.kill(keeper, signal.SIGSTOP)  # so that it cannot act between the two signals
+        os.kill(daemon, signal.SIGKILL)
+        os.kill(keeper, signal.SIGKILL)
+        p.wait()
+        wait_until(lambda: not netns.processes(), 2, "the runner has ended too")
+        left = [x for x in lab.picture()["network"] if x not in before["network"]]
+        check(all(x.startswith("rule") for x in left), "kill -9 of both left more than rules: %s" % left)
+        check(lab.tun("status").status == 3, "status of a killed instance is not 3")
+        if heal == "up":
+            lab.up()
+            fetch(lab, port)
+        lab.down()
+        lab.daemon.wait()
+        lab.expect_clean(before, 1.0)
+
+    # The runner: the tunnel goes on, or ends in order; it never hangs about half alive.
+    p = lab.up()
+    daemon, keeper, runners = helpers(lab)
+    for r in runners:
+        os.kill(r, signal.SIGKILL)
+    time.sleep(0.3)  # what may follow has no event of its own
+    if p.running():
+        fetch(lab, port)
+    lab.down()
+    p.wait()
+    lab.expect_clean(before, 1.0)
+
+
+@scenario("cleanup-verbs")
+def cleanup_verbs(lab):
+    """`down` twice, `up` twice, a second name, `status` of nobody and of another user, `up -d`."""
+    lab.start_far_side()
+    before = lab.picture()
+    for _ in range(2):
+        lab.down()
+    r = lab.tun("status")
+    check(r.status == 3 and "not running" in r.err, "status without a daemon: %d %s" % (r.status, r.err))
+    p = lab.up()
+    r = lab.tun("up", "-c", lab.home + "/tun.yaml")
+    check(r.status == 1 and "up already" in r.err, "up twice: %d %s" % (r.status, r.err))
+    r = lab.tun("up", "second", "-c", lab.home + "/tun.yaml")
+    check(r.status == 1 and "default" in r.err and "down" in r.err, "a second name: %d %s" % (r.status, r.err))
+    check(lab.status()["state"] == "running", "a second up disturbed the first")
+    own = lab.run("ssm-tun", "status", user=UID)
+    check(own.status == 0 and not own.err, "the owner's status without sudo: %d %s" % (own.status, own.err))
+    for args in (["status"], ["status", "--json"]):
+        r = lab.run("ssm-tun", *args, user=OTHER_UID)
+        check(r.status == 1 and not r.out, "another user's status: %d %s" % (r.status, r.out))
+        check(len(r.err.strip().splitlines()) == 1 and ("user" in r.err), "another user's status says: %s" % r.err)
+    r = lab.run("ssm-tun", "down", user=OTHER_UID)
+    check(r.status == 1 and lab.status()["state"] == "running", "another user's down: %d" % r.status)
+    for _ in range(2):
+        lab.down()
+    check(p.wait() == 0, "exit status after down: %s" % p.popen.returncode)
+    lab.expect_clean(before, 1.0)
+
+    # Detached: returns once it is up, and goes on.
+    lab.write_config()
+    r = lab.tun("up", "-d", "-c", lab.home + "/tun.yaml", timeout=30)
+    check(r.status == 0, "up -d: %d %s" % (r.status, r.err))
+    check(lab.status()["state"] == "running", "detached, and not running")
+    port = lab.serve(lambda s: (s.sendall(b"hello"), s.recv(1)))
+    fetch(lab, port)
+    lab.down()
+    lab.expect_clean(before, 1.0)
+    log = lab.home + "/.local/state/ssm-tun/default.log"
+    check(os.path.exists(log) and os.stat(log).st_uid == UID and os.stat(log).st_mode & 0o077 == 0, "no private log at " + log)
+    r = lab.tun("up", "-d", "-c", lab.home + "/nothing.yaml")
+    check(r.status == 1 and "nothing.yaml" in r.err, "up -d without a file: %d %s" % (r.status, r.err))
+    lab.expect_clean(before, 1.0)
+
+
+@scenario("device-lost")
+def device_lost(lab):
+    """The device is deleted under a running daemon: it says so, ends with status 1, and leaves nothing."""
+    lab.start_far_side()
+    before = lab.picture()
+    p = lab.up()
+    lab.must("ip", "link", "del", lab.status()["device"])
+    check(p.wait(10) == 1, "exit status %s" % p.popen.returncode)
+    check("device" in p.text, "nothing is said of the device")
+    lab.expect_clean(before, 1.0)

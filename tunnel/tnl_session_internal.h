@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+/* tnl_session_internal.h - one session, for tnl_session.c (stages and events) and tnl_session_io.c (bytes) only */
+#ifndef TUNNEL_TNL_SESSION_INTERNAL_H
+#define TUNNEL_TNL_SESSION_INTERNAL_H
+
+#include "proto/ssm_chan.h"
+#include "tunnel/tnl_wire.h"
+
+enum stage {
+	SES_CONNECTING,
+	SES_HANDSHAKE,
+	SES_KEX,
+	SES_AUTH,
+	SES_READY,
+	SES_CLOSING,
+	SES_DONE,
+	SES_STAGE_N
+};
+
+struct tnl_session {
+	struct list_node node;
+	struct tnl_upstream *u;
+	const char *target;
+	enum stage stage;
+	struct tnl_wire *wire;
+	struct ssm_chan *ssm;
+	struct ssh_conn *ssh;
+	struct list chans;
+	struct loop_timer limit, ssm_timer, resume;
+	struct loop_task flush;
+	uint64_t born_ms, short_until_ms;
+	uint64_t resume_since_ms; /* 0: the wire is up */
+	uint32_t resume_tries;
+	uint32_t max_payload;
+	uint64_t kex_since_ms;
+	bool sshd_spoke;    /* bytes came out of the port */
+	bool input_refused; /* data() said EAGAIN */
+	bool pump_due;
+	bool was_high;   /* more than half of TNL_SSH_OUT_HIGH waited, and channels were not told since that it fell */
+	bool ended; /* the farewell was said */
+	bool wire_closed;
+	aws_call terminate;
+};
+
+/** tnl_session_stage_set() - the one place that moves the stage */
+void tnl_session_stage_set(struct tnl_session *s, enum stage next, const char *why);
+
+/** tnl_session_done() - from closing: nothing is left to say */
+void tnl_session_done(struct tnl_session *s);
+
+/* ---- tnl_session_io.c ---- */
+/** tnl_session_io_init() - timer and task */
+void tnl_session_io_init(struct tnl_session *s);
+void tnl_session_io_fini(struct tnl_session *s);
+/** tnl_session_kick() - move bytes at the end of this turn */
+void tnl_session_kick(struct tnl_session *s);
+
+#endif
