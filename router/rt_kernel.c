@@ -13,7 +13,14 @@
 #include "base/err.h"
 #include "base/util.h"
 
-enum origin { FROM_RULE, FROM_LOCAL };
+/* Of equal prefixes the first origin decides. */
+enum origin { FROM_NEVER, FROM_RULE, FROM_LOCAL };
+
+/* What never enters the device, whatever a rule holds; a rule for the very address is longer and wins (decision 13). */
+static const char *const never[] = {
+	"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4",	   "255.255.255.255/32",
+	"::1/128",   "fe80::/10",   "ff00::/8",	      "fd00:ec2::254/128",
+};
 
 struct wish {
 	struct net_prefix prefix;
@@ -70,6 +77,16 @@ static size_t gather(struct wish *wishes, const struct rt_rules *rules,
 			wishes[n++] = (struct wish){
 				.prefix = locals[i], .away = true, .origin = FROM_LOCAL, .index = i
 			};
+	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+		struct wish w = { .away = true, .origin = FROM_NEVER, .index = i };
+
+		if (net_prefix_parse(&w.prefix, never[i]) < 0)
+			ST_BUG("prefix %s", never[i]);
+		/* A host's own rule is the one exception. */
+		if (w.prefix.len < net_addr_bits(&w.prefix.addr) ||
+		    !rt_rules_find(rules, &w.prefix.addr))
+			wishes[n++] = w;
+	}
 	qsort(wishes, n, sizeof(*wishes), wish_cmp);
 	return n;
 }
@@ -96,11 +113,12 @@ int rt_kernel_routes(const struct rt_rules *rules, const struct net_prefix *loca
 		     struct rt_kernel_route **out, size_t *n_out, struct rt_collision *collisions,
 		     size_t *n_collisions)
 {
-	size_t n_rules, n = 0, found = 0, cap = collisions ? *n_collisions : 0;
+	size_t n_rules, n = 0, found = 0, cap = collisions && n_collisions ? *n_collisions : 0;
 
 	rt_rules_all(rules, &n_rules);
-	struct wish *wishes = calloc(n_rules + n_locals + 1, sizeof(*wishes));
-	struct rt_kernel_route *routes = calloc(n_rules + n_locals + 1, sizeof(*routes));
+	size_t most = n_rules + n_locals + ARRAY_LEN(never);
+	struct wish *wishes = calloc(most, sizeof(*wishes));
+	struct rt_kernel_route *routes = calloc(most, sizeof(*routes));
 	if (!wishes || !routes) {
 		free(wishes);
 		free(routes);

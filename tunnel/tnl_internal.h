@@ -115,6 +115,8 @@ bool tnl_session_is_ready(const struct tnl_session *s);
 bool tnl_session_is_done(const struct tnl_session *s);
 /** tnl_session_load() - channels, for placing: fewer is better; UINT32_MAX takes none now */
 uint32_t tnl_session_load(const struct tnl_session *s);
+/** tnl_session_answers() - is the far side there: its wire is up, and what was sent is acknowledged or it spoke just now */
+bool tnl_session_answers(const struct tnl_session *s);
 /** tnl_session_is_short() - sshd said "resource shortage": place nothing more there for a while */
 void tnl_session_is_short(struct tnl_session *s);
 struct list *tnl_session_chans(struct tnl_session *s); /* of struct chan, open */

@@ -272,6 +272,11 @@ static void budget_out(struct chan *c)
 	}
 	ssh_chan_close(c->ssh);
 	c->ssh = NULL;
+	/* Only a session that answers otherwise tells that it is the destination which is silent. */
+	if (!tnl_session_answers(c->s)) {
+		chan_fail_later(c, TNL_OPEN_NO_SESSION, "the session does not answer");
+		return;
+	}
 	negative_add(c->u, &c->dst);
 	chan_fail_later(c, TNL_OPEN_TIMEOUT, "no answer in time");
 }

@@ -22,6 +22,8 @@
 #include "base/log.h"
 #include "tunnel/tnl_session_internal.h"
 
+#define HEARD_MS                                                                                   \
+	2000U /* ours: a session that has spoken so lately is alive although acks are out */
 #define PACE_DEFAULT 900U    /* messages a second toward a service that is not ours; decision 7 */
 #define RESUME_MS 10000U     /* ours: a lost wire is given up after this */
 #define RESUME_FIRST_MS 150U /* ssm-protocol, 2.5 */
@@ -253,7 +255,7 @@ static void ssm_on_closed(void *arg, int err, const char *reason)
 	if (s->stage == SES_KEX && !s->sshd_spoke)
 		port_is_dead(s, reason);
 	else if (s->stage == SES_HANDSHAKE)
-		session_fail(s, err, "the session with %s ended before it began: %s",
+		session_fail(s, ST_EREFUSED, "the session with %s ended before it began: %s",
 			     text_safe(s->target).s,
 			     text_safe(reason[0] != '\0' ? reason : st_strerror(err)).s);
 	else
@@ -322,6 +324,7 @@ static void wire_on_message(void *arg, const uint8_t *p, size_t len)
 
 	if (s->ssm == NULL)
 		return;
+	s->heard_ms = loop_now_ms(s->u->loop);
 	r = ssm_chan_input(s->ssm, p, len, loop_now_us(s->u->loop));
 	if (r < 0 && r != ST_ECLOSED)
 		log_limited(loop_now_ms(s->u->loop), LOG_WARN, "%s: a message was dropped: %s",
@@ -460,6 +463,16 @@ uint32_t tnl_session_load(const struct tnl_session *s)
 		return UINT32_MAX;
 	/* one whose wire is down comes after all others */
 	return ssh_conn_chans(s->ssh) + (s->resume_since_ms != 0 ? TNL_CHANNELS_MAX : 0);
+}
+
+bool tnl_session_answers(const struct tnl_session *s)
+{
+	struct ssm_chan_stats st;
+
+	if (s->ssm == NULL || s->resume_since_ms != 0)
+		return false;
+	ssm_chan_stats(s->ssm, &st);
+	return st.in_flight_bytes == 0 || loop_now_ms(s->u->loop) - s->heard_ms < HEARD_MS;
 }
 
 void tnl_session_is_short(struct tnl_session *s)

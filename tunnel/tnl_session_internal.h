@@ -31,12 +31,13 @@ struct tnl_session {
 	uint64_t born_ms, short_until_ms;
 	uint64_t resume_since_ms; /* 0: the wire is up */
 	uint32_t resume_tries;
+	uint64_t heard_ms; /* when a message came last */
 	uint32_t max_payload;
 	uint64_t kex_since_ms;
 	bool sshd_spoke;    /* bytes came out of the port */
 	bool input_refused; /* data() said EAGAIN */
 	bool pump_due;
-	bool was_high;   /* more than half of TNL_SSH_OUT_HIGH waited, and channels were not told since that it fell */
+	bool was_high; /* more than half of TNL_SSH_OUT_HIGH waited, and channels were not told since that it fell */
 	bool ended; /* the farewell was said */
 	bool wire_closed;
 	aws_call terminate;

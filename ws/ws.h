@@ -19,16 +19,17 @@
 #include "base/handle.h"
 #include "base/loop.h"
 
-#define WS_MESSAGE_MAX MIB(1)      /* one received message; beyond: closed with 1009 */
-#define WS_QUEUE_MAX MIB(2)        /* bytes queued for one connection; beyond: ST_EAGAIN */
-#define WS_BATCH_MAX 16000U        /* whole frames put into one TLS record; tech-notes C2 */
-#define WS_CONNECT_MS 15000U       /* ours: TCP, proxy, TLS and upgrade together */
-#define WS_HTTP_BODY_MAX KIB(256)  /* one HTTP request's body; beyond: 413 */
+#define WS_MESSAGE_MAX MIB(1)	  /* one received message; beyond: closed with 1009 */
+#define WS_QUEUE_MAX MIB(2)	  /* bytes queued for one connection; beyond: ST_EAGAIN */
+#define WS_BATCH_MAX 16000U	  /* whole frames put into one TLS record; tech-notes C2 */
+#define WS_CONNECT_MS 15000U	  /* ours: TCP, proxy, TLS and upgrade together */
+#define WS_HTTP_BODY_MAX KIB(256) /* one HTTP request's body; beyond: 413 */
 
 struct ws_ctx;
 
 struct ws_ctx_opts {
-	const char *ca_bundle; /* PEM file that replaces the system's CA store for clients; NULL: the system's */
+	const char *
+		ca_bundle; /* PEM file that replaces the system's CA store for clients; NULL: the system's */
 };
 
 /** ws_ctx_new() - Return: 0; ST_ETLS if the CA bundle can't be used (logged); ST_ESYS; ST_ENOMEM */
@@ -58,14 +59,16 @@ struct ws_connect_opts {
 	/* ws:// or wss://, path and query used byte for byte; never logged. ST_EINVAL: user@, a fragment, blanks, a host
 	 * of more than 110 bytes, path and query of 2000 or more (lws's buffers) */
 	const char *url;
-	struct net_endpoint address; /* where to connect: the host of @url or the proxy, already resolved */
-	const char *proxy_auth;      /* "user:password" for the proxy; NULL: none */
-	bool via_proxy;              /* @address is an HTTP proxy: CONNECT to the URL's host first */
-	const char *ca_bundle;       /* PEM for this connection; NULL: the context's */
-	const char *const *headers;  /* "Name", "value" pairs, NULL-terminated; NULL: none */
-	uint32_t timeout_ms;         /* 0: WS_CONNECT_MS */
-	uint32_t ping_ms;            /* a ping when nothing was received for so long, closed with ST_ETIMEOUT if nothing came after as much again; 0: none */
-	uint32_t mark;               /* SO_MARK of the socket, 0: none */
+	struct net_endpoint
+		address; /* where to connect: the host of @url or the proxy, already resolved */
+	const char *proxy_auth;	    /* "user:password" for the proxy; NULL: none */
+	bool via_proxy;		    /* @address is an HTTP proxy: CONNECT to the URL's host first */
+	const char *ca_bundle;	    /* PEM for this connection; NULL: the context's */
+	const char *const *headers; /* "Name", "value" pairs, NULL-terminated; NULL: none */
+	uint32_t timeout_ms;	    /* 0: WS_CONNECT_MS */
+	uint32_t
+		ping_ms; /* a ping when nothing was received for so long, closed with ST_ETIMEOUT if nothing came after as much again; 0: none */
+	uint32_t mark;	 /* SO_MARK of the socket, 0: none */
 	const char *client_cert, *client_key; /* PEM files or NULL */
 };
 
@@ -101,7 +104,7 @@ struct ws_request {
 	/* As sent, without the query. Exceptions, where lws's decoded form is given: it has "//" or a "." or ".." segment (they
 	 * are resolved), the request was pipelined behind another one, or the line is longer than 2 KiB. */
 	const char *path;
-	const char *query;  /* behind '?', as sent, with the same exceptions; "" if none */
+	const char *query; /* behind '?', as sent, with the same exceptions; "" if none */
 	const uint8_t *body;
 	size_t body_len;
 	struct net_endpoint peer;
@@ -119,15 +122,16 @@ struct ws_server_events {
 	 * WS_HTTP_BODY_MAX 413. A connection without a whole request for 15 s is closed. */
 	void (*request)(void *arg, ws_req r, const struct ws_request *req);
 	/* an upgrade: return 0 and fill *@events, *@events_arg to accept, or an HTTP status (4xx, 5xx) to refuse; open() follows */
-	int (*upgrade)(void *arg, ws_req r, const struct ws_request *req, const struct ws_events **events,
-		       void **events_arg);
+	int (*upgrade)(void *arg, ws_req r, const struct ws_request *req,
+		       const struct ws_events **events, void **events_arg);
 };
 
 struct ws_listen_opts {
-	struct net_endpoint address; /* port 0: any, see ws_server_port() */
+	struct net_endpoint address;	  /* port 0: any, see ws_server_port() */
 	const char *cert_file, *key_file; /* PEM; both NULL: plain text */
-	const char *client_ca_file;       /* accept client certificates of this CA (optional for the client); NULL: no */
-	uint32_t max_conns;               /* 0: 4096; beyond: left in the kernel's queue */
+	const char *
+		client_ca_file; /* accept client certificates of this CA (optional for the client); NULL: no */
+	uint32_t max_conns; /* 0: 4096; beyond: left in the kernel's queue */
 };
 
 /** ws_listen() - Return: 0 and *@out; ST_ESYS (address in use…, logged); ST_ETLS (certificate, logged) */

@@ -431,19 +431,23 @@ void conn_on_open(struct conn *c)
 		c->events->open(c->arg, c->handle);
 }
 
-static int refuse(struct conn *c, uint16_t code, const char *why)
+/* The peer's fault: a Close frame that says so, and nothing behind it. */
+static void refuse(struct conn *c, uint16_t code, const char *why)
 {
-	lws_close_reason(c->wsi, code, (unsigned char *)(uintptr_t)why, strlen(why));
 	conn_cause(c, ST_EPEER, code, why);
 	conn_set_state(c, CONN_CLOSING, why);
-	c->close_sent = true;
-	buf_consume(&c->tx, c->tx.len); /* nothing may follow a Close frame */
+	c->close_code = code;
+	text_copy(c->close_reason, sizeof(c->close_reason), why);
+	buf_consume(&c->tx, c->tx.len);
 	conn_close_limit(c);
 	conn_mark(c);
-	return -1;
 }
 
-int conn_on_receive(struct conn *c, const uint8_t *p, size_t len)
+/*
+ * lws 4.1.6 is never told to close from here: it would leave what it has collected of the frame where it is, read on for the
+ * peer's Close frame, and write behind the end of its buffer.
+ */
+void conn_on_receive(struct conn *c, const uint8_t *p, size_t len)
 {
 	const bool end = lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi);
 	bool whole;
@@ -452,18 +456,21 @@ int conn_on_receive(struct conn *c, const uint8_t *p, size_t len)
 	c->saw_any = true;
 	c->rx_turn += len;
 	if (c->state != CONN_OPEN || c->kill)
-		return c->kill ? -1
-			       : 0; /* we said Close: what comes now is read for its answer only */
+		return; /* we said Close: what comes now is read for its answer only */
 	whole = end && !c->rx_busy;
 	if (!c->rx_busy)
 		c->rx_text = !lws_frame_is_binary(c->wsi);
 	c->rx_busy = !end;
-	if (len > WS_MESSAGE_MAX - c->rx.len)
-		return refuse(c, 1009, "message too big");
-	if (!whole && buf_put(&c->rx, p, len) < 0)
-		return refuse(c, 1011, "out of memory");
+	if (len > WS_MESSAGE_MAX - c->rx.len) {
+		refuse(c, 1009, "message too big");
+		return;
+	}
+	if (!whole && buf_put(&c->rx, p, len) < 0) {
+		refuse(c, 1011, "out of memory");
+		return;
+	}
 	if (!end)
-		return 0;
+		return;
 	if (c->events && c->events->message) {
 		if (whole)
 			c->events->message(c->arg, c->handle, p, len, c->rx_text);
@@ -472,5 +479,4 @@ int conn_on_receive(struct conn *c, const uint8_t *p, size_t len)
 					   c->rx_text);
 	}
 	buf_consume(&c->rx, c->rx.len);
-	return c->kill ? -1 : 0;
 }

@@ -106,9 +106,9 @@ static int on_lws_conn(struct conn *c, enum lws_callback_reasons reason, void *i
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 	case LWS_CALLBACK_ESTABLISHED: conn_on_open(c); return c->kill ? -1 : 0;
 	case LWS_CALLBACK_CLIENT_RECEIVE:
-	case LWS_CALLBACK_RECEIVE: return conn_on_receive(c, in, len);
+	case LWS_CALLBACK_RECEIVE: conn_on_receive(c, in, len); return 0;
 	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
-	case LWS_CALLBACK_RECEIVE_PONG: conn_on_pong(c); return c->kill ? -1 : 0;
+	case LWS_CALLBACK_RECEIVE_PONG: conn_on_pong(c); return 0;
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 	case LWS_CALLBACK_SERVER_WRITEABLE: return conn_on_writeable(c);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE: return on_peer_close(c, in, len);

@@ -191,7 +191,7 @@ void conn_dead(struct conn *c);
 void conn_close_limit(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_on_fd(void *arg, uint32_t events, uint64_t now_ms);
-int conn_on_receive(struct conn *c, const uint8_t *p, size_t len);
+void conn_on_receive(struct conn *c, const uint8_t *p, size_t len);
 int conn_on_writeable(struct conn *c);
 void conn_on_open(struct conn *c);
 void conn_on_pong(struct conn *c);

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import uuid
 
-from lab import ROOT, Fail, check
+from lab import LINK_C, ROOT, Fail, check
 from scenarios import scenario
 
 MARK = "FORGED"
@@ -103,6 +103,23 @@ class FakeAws:
         return box["port"]
 
 
+async def send_too_much(lab, path):
+    """One message of 4 MiB to the gateway's agents listener; the status of the close that follows."""
+    import websockets
+    tls = ssl.create_default_context(cafile=lab.ca)
+    url = "wss://%s:%d%s" % (LINK_C, lab.gateway_ports["agents"], path)
+    try:
+        async with websockets.connect(url, ssl=tls, max_size=1 << 22, open_timeout=5) as ws:
+            try:
+                await ws.send("\x1b" * (4 << 20))
+                await asyncio.wait_for(ws.recv(), 5)
+            except (websockets.ConnectionClosed, asyncio.TimeoutError):
+                pass
+            return ws.close_code
+    except (OSError, websockets.InvalidStatusCode, websockets.ConnectionClosed):
+        return None
+
+
 def failing_up(lab, name, config, flags=()):
     p = lab.up(config, *flags, wait=False)
     status = p.wait(30)
@@ -125,6 +142,12 @@ def foreign_text(lab):
         r = lab.run("curl", "-sS", "--max-time", "10", "-H", "Expect:", "--data-binary", "@-", "-H", "Content-Type: application/json", url,
                     stdin=body.encode(), binary=True)
         check(not b"registration_id" in r.out, "a host_id of control characters was accepted: %r" % r.out[:200])
+    for path in ("/ws/agent", "/v1/data-channel/e2e-0?role=publish_subscribe"):
+        code = asyncio.run(send_too_much(lab, path))
+        check(code in (1006, 1009, None), "%s closed with %s after 4 MiB in one message" % (path, code))
+    check(lab.gateway.running(), "one long message ended the gateway: status %s" % lab.gateway.popen.returncode)
+    lab.start_agent()
+    lab.agent.stop()
     expect_harmless("gateway", lab.gateway.raw)
 
     # 2. Error bodies and stream URLs of the API.

@@ -434,7 +434,8 @@ static void limits_reset_new_flows_only(void **state)
 	syn(s, 9); /* flows_max is 2 */
 	assert_null(s->flow);
 	assert_int_equal(stats(s).flows, 2);
-	rt_ns_events()->gone(first, 1); /* the scripted sides are one: end one flow before the other */
+	/* The scripted sides are one: end one flow before the other. */
+	rt_ns_events()->gone(first, 1);
 	far.ended = false;
 	turn(s);
 	assert_int_equal(stats(s).flows, 1);
