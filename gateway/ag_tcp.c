@@ -97,6 +97,11 @@ static void tcp_read(struct ag_session *s)
 		return;
 	n = recv(s->fd, s->all->scratch, max, MSG_DONTWAIT);
 	if (n > 0) {
+		const int one = 1;
+
+		/* sshd leaves Nagle on: its next small packet waits for this one's acknowledgement, which Linux would delay
+		 * by 40 ms. The option lasts for one read. */
+		setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 		ssm_chan_send(s->chan, s->all->scratch, (size_t)n, ags_now_us(s));
 		if (s->all->ag->opts->stock_pace) {
 			s->paced = true;

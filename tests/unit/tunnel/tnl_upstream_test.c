@@ -309,6 +309,31 @@ static void up_data_stop(void **state)
 	world_end();
 }
 
+/* Channels that wait for the room of one session are all served. */
+static void uploads_at_once(void **state)
+{
+	enum { FLOWS = 8 };
+	struct fakesvc_conf c = good();
+	struct flow f[FLOWS];
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	memset(f, 0, sizeof(f));
+	for (size_t i = 0; i < FLOWS; i++) {
+		f[i].to_send = 1500000; /* below SSH's window of 2 MiB: sshd need not adjust it */
+		flow_open(&f[i], loopback(target.port));
+	}
+	for (size_t i = 0; i < FLOWS; i++)
+		AWAIT(f[i].eof);
+	for (size_t i = 0; i < FLOWS; i++)
+		digest_check(&f[i]);
+	world_end();
+}
+
 static void stop_with_flows(void **state)
 {
 	struct fakesvc_conf c = good();
@@ -806,6 +831,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(up_data_stop),
+		cmocka_unit_test(uploads_at_once),
 		cmocka_unit_test(stop_with_flows),
 		cmocka_unit_test(foreign_service_is_paced),
 		cmocka_unit_test(cut_and_resume),
