@@ -61,8 +61,7 @@ static int grow(struct buf *b, size_t need)
 	mem = malloc(cap);
 	if (!mem)
 		return ST_ENOMEM;
-	if (b->len > 0)
-		memcpy(mem, b->mem + b->head, b->len);
+	memcpy(mem, buf_data(b), b->len);
 	if (b->secret && b->mem)
 		explicit_bzero(b->mem, b->cap);
 	free(b->mem);

@@ -21,7 +21,9 @@ struct buf {
 void buf_init(struct buf *b, size_t max);
 /** buf_init_secret() - buf_init() for secrets: also what growing and emptying give back is zeroed first */
 void buf_init_secret(struct buf *b, size_t max);
-void buf_fini(struct buf *b); /* frees, wipes nothing; buf_init() again before use */
+void buf_fini(
+	struct
+	buf *b); /* frees, wiping first what buf_init_secret() made; buf_init() again before use */
 /** buf_wipe() - buf_fini() for secrets: the memory is zeroed before it is freed */
 void buf_wipe(struct buf *b);
 

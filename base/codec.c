@@ -13,7 +13,7 @@
 #include "base/util.h"
 
 /* EVP's base64 counts in int; a multiple of 3, so that only the last piece is padded */
-#define B64_PIECE (3U << 20)
+#define B64_PIECE ((size_t)3 << 20)
 
 size_t codec_b64_encode(char *out, const void *p, size_t len)
 {
@@ -156,7 +156,7 @@ void codec_uuid4(uint8_t out[CODEC_UUID_LEN])
 
 void codec_uuid_str(char out[CODEC_UUID_STR], const uint8_t uuid[CODEC_UUID_LEN])
 {
-	static const uint8_t group_len[] = { 4, 2, 2, 2, 6 };
+	static const size_t group_len[] = { 4, 2, 2, 2, 6 };
 
 	for (size_t i = 0; i < ARRAY_LEN(group_len); i++) {
 		codec_hex(out, uuid, group_len[i]);

@@ -17,6 +17,7 @@
 
 #include "base/codec.h"
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -119,23 +120,6 @@ int file_read_follow(struct buf *out, const char *path)
 	return read_regular(out, path, 0);
 }
 
-static int write_all(int fd, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Descriptor of the folder that holds @path; @*name is the part behind it. -1 and errno on failure */
 static int open_folder(const char *path, const char **name)
 {
@@ -175,7 +159,7 @@ static int write_tmp(int folder, const char *tmp, const void *data, size_t len, 
 
 	if (fd < 0)
 		return -1;
-	if (write_all(fd, data, len) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0) {
+	if (fd_write_all(fd, data, len) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0) {
 		saved_errno = errno;
 		close(fd);
 		unlinkat(folder, tmp, 0);

@@ -80,13 +80,16 @@ static inline struct list_node *list_pop_front(struct list *l)
 
 	if (list_empty(l))
 		return NULL;
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it misses that a freed node's list_del() changed the head */
 	list_del(n);
 	return n;
 }
 
 /* Safe against removal of the current node, not of the next one. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): @it is a name that the macro declares */
 #define list_for_each(it, l)                                                                       \
 	for (struct list_node *it = (l)->head.next, *it##_next = it->next; it != &(l)->head;       \
 	     it = it##_next, it##_next = it->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #endif

@@ -32,7 +32,7 @@ void log_setup(enum log_level level, enum log_format format);
 void log_to_fd(int fd);
 
 /** log_tee() - a second reader of every line that passes the level, e.g. a test or the launcher of a
- * detached daemon; NULL stops it. @line is valid until return. The callback must not log. */
+ * detached daemon; NULL stops it. @line is valid until return. What the callback logs comes back to it. */
 typedef void log_tee_fn(void *arg, enum log_level level, const char *line);
 void log_tee(log_tee_fn *fn, void *arg);
 

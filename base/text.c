@@ -99,11 +99,10 @@ size_t text_escape(char *dst, size_t max, const void *p, size_t len, bool backsl
 
 struct text_safe text_safe_n(const void *p, size_t len)
 {
-	struct text_safe t;
+	static const char none[] = "(none)";
+	struct text_safe t = { .s = "" };
 
-	if (!p)
-		return text_safe_n("(none)", 6);
-	text_escape(t.s, TEXT_SAFE_MAX, p, len, true);
+	text_escape(t.s, TEXT_SAFE_MAX, p ? p : none, p ? len : sizeof(none) - 1, true);
 	return t;
 }
 

@@ -181,7 +181,12 @@ static int parse_config_flag(struct parser *p, const char *word, const char *nam
 		return r;
 	if (a->n_flags == CLI_FLAGS_MAX)
 		return usage_error("too many options", word, NULL);
-	a->flags[a->n_flags++] = (struct cfg_flag){ .name = strdup(name), .value = value };
+	char *copy = strdup(name);
+	if (!copy) {
+		fputs("ssm-tun: out of memory\n", stderr);
+		return CLI_FAILED;
+	}
+	a->flags[a->n_flags++] = (struct cfg_flag){ .name = copy, .value = value };
 	return CLI_OK;
 }
 

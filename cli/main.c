@@ -2,7 +2,9 @@
 /* main.c - ssm-tun */
 #include "cli/cli.h"
 
+#include "base/fd.h"
+
 int main(int argc, char **argv)
 {
-	return cli_main(argc, argv);
+	return fd_open_std() ? cli_main(argc, argv) : CLI_FAILED;
 }

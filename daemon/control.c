@@ -67,7 +67,7 @@ static void client_flush(struct client *cl)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			loop_fd_mod(cl->control->loop, cl->watch, EPOLLIN | EPOLLOUT);
+			loop_fd_mod(cl->control->loop, cl->watch, EPOLLOUT);
 			return;
 		}
 		if (n < 0)
@@ -291,10 +291,13 @@ static int read_answer(int fd, struct buf *b, int64_t deadline_ms)
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		int64_t left = deadline_ms - now_ms();
 		uint8_t *at;
+		int r = left > 0 ? poll(&p, 1, (int)left) : 0;
 
-		if (left <= 0 || poll(&p, 1, (int)left) == 0)
-			return ST_ETIMEOUT;
-		int r = buf_reserve(b, KIB(4), &at);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r == 0 ? ST_ETIMEOUT : log_sys("control socket: wait");
+		r = buf_reserve(b, KIB(4), &at);
 		if (r < 0)
 			return r;
 		ssize_t n = recv(fd, at, KIB(4), 0);
@@ -329,6 +332,7 @@ int control_ask(const char *path, const char *cmd, uint32_t timeout_ms, json_t *
 		*out = json_loadb((const char *)buf_data(&b), b.len, JSON_DISABLE_EOF_CHECK, &e);
 		if (!json_is_object(*out)) {
 			json_decref(*out);
+			*out = NULL; /* callers release it whatever we return */
 			r = ST_EFORMAT;
 		}
 	}

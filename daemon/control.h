@@ -25,13 +25,14 @@ struct control;
 /* Answers @request; the result is taken over. Never NULL. */
 typedef json_t *control_fn(void *arg, const json_t *request);
 
-/** control_listen() - Return: 0; ST_ESYS (logged) */
+/** control_listen() - Return: 0; ST_ESYS (logged); ST_EINVAL (path too long for a socket); ST_ENOMEM; ST_EFULL */
 int control_listen(struct control **out, struct loop *loop, const char *path, uid_t owner,
 		   control_fn *handle, void *arg);
 void control_free(struct control *c); /* removes the socket; NULL is fine */
 
 /** control_ask() - connect, send {"cmd": @cmd}, read one answer within @timeout_ms
- * Return: 0 and *@out (json_decref); ST_ENOENT nobody listens; ST_EPERM not ours; ST_ETIMEOUT; ST_EFORMAT; ST_ESYS */
+ * Return: 0 and *@out (json_decref); ST_ENOENT nobody listens; ST_EPERM not ours; ST_ETIMEOUT; ST_ECLOSED no answer; ST_EFULL a
+ * longer one than CONTROL_BACKLOG_MAX; ST_EFORMAT no JSON object (*@out is NULL); ST_EINVAL path too long; ST_ESYS (logged) */
 int control_ask(const char *path, const char *cmd, uint32_t timeout_ms, json_t **out);
 
 #endif

@@ -257,7 +257,8 @@ static int build(struct daemon *d, int runner_fd)
 	if ((r = run_new(&d->runner, d->loop, runner_fd)) < 0)
 		return r;
 	d->svc.ctx = d->runner;
-	if ((r = loop_fd_add(d->loop, &d->keeper_watch, d->keeper_fd, EPOLLIN, on_keeper, d)) < 0 ||
+	/* For its hang-up only: an answer that came too late does not mean that it has died. */
+	if ((r = loop_fd_add(d->loop, &d->keeper_watch, d->keeper_fd, 0, on_keeper, d)) < 0 ||
 	    (r = watch_signals(d)) < 0 || (r = load_config(d)) < 0 ||
 	    (r = state_prepare(&d->paths, &d->id, d->name)) < 0 || (r = make_transports(d)) < 0 ||
 	    (r = daemon_upstreams_new(d)) < 0 || (r = make_router(d)) < 0 ||

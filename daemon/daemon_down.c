@@ -45,7 +45,7 @@ static void end_process(const struct keep_journal *j, const char *path)
 	int fd = open_pidfd((pid_t)j->daemon_pid);
 	json_t *answer = NULL;
 
-	if (fd < 0 || !keep_alive(j)) {
+	if (fd < 0 || !keep_daemon_alive(j)) {
 		if (fd >= 0)
 			close(fd);
 		return;

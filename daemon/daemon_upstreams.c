@@ -7,6 +7,8 @@
  */
 #include "daemon/daemon_internal.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,28 +94,30 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 /* Asks on the terminal, whatever stdin is. */
 static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
 {
-	FILE *tty = fopen("/dev/tty", "r+e");
+	int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	struct termios old, quiet;
+	ssize_t n;
 
 	(void)arg;
-	if (!tty)
+	if (fd < 0)
 		return ST_ENOENT;
-	int fd = fileno(tty);
 	if (tcgetattr(fd, &old) < 0) {
-		fclose(tty);
+		close(fd);
 		return ST_ENOENT;
 	}
-	setvbuf(tty, NULL, _IONBF, 0);
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	tcsetattr(fd, TCSAFLUSH, &quiet);
-	fprintf(tty, "Passphrase of %s: ", text_safe(path).s);
-	bool read = fgets(out, (int)cap, tty) != NULL;
+	dprintf(fd, "Passphrase of %s: ", text_safe(path).s);
+	do {
+		n = read(fd, out, cap - 1); /* the terminal gives a line at a time */
+	} while (n < 0 && errno == EINTR);
 	tcsetattr(fd, TCSAFLUSH, &old);
-	fputc('\n', tty);
-	fclose(tty);
-	if (!read)
+	dprintf(fd, "\n");
+	close(fd);
+	if (n <= 0)
 		return ST_ENOENT;
+	out[n] = 0;
 	out[strcspn(out, "\n")] = 0;
 	return 0;
 }
@@ -205,7 +209,9 @@ static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_u
 		.events = &events,
 		.arg = u,
 	};
-	return tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc, &opts);
+	if ((r = tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc, &opts)) < 0)
+		tnl_key_free(key); /* stayed ours */
+	return r;
 }
 
 int daemon_upstreams_new(struct daemon *d)
@@ -228,10 +234,11 @@ int daemon_upstreams_new(struct daemon *d)
 
 void daemon_upstreams_start(struct daemon *d)
 {
-	for (size_t i = 0; i < d->config->n_upstreams; i++)
+	/* One that fails at once ends `up`: the others are not started then. */
+	for (size_t i = 0; i < d->config->n_upstreams && d->phase == DAEMON_STARTING; i++)
 		tnl_upstream_start(d->upstreams[i].tnl);
-	check_ready(
-		d); /* a configuration without upstreams (all rejected or dropped) is up at once */
+	/* A configuration without upstreams (all rejected or dropped) is up at once. */
+	check_ready(d);
 }
 
 static void on_stopped(void *arg, uint64_t now_ms)

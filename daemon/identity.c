@@ -137,7 +137,7 @@ static void env_from_sudo(struct identity *id)
 	struct buf b;
 
 	snprintf(path, sizeof(path), "/proc/%d/environ", (int)sudo);
-	buf_init(&b, ENVIRON_MAX);
+	buf_init_secret(&b, ENVIRON_MAX);
 	int fd = sudo ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (fd < 0 || file_read_fd(&b, fd) < 0) {
 		log_warn("what sudo removed from the environment can't be read back; if you use "
@@ -308,12 +308,12 @@ int identity_assume(const struct identity *id, bool keep_net_admin)
 		capng_updatev(CAPNG_ADD, CAPNG_PERMITTED | CAPNG_EFFECTIVE, CAP_NET_ADMIN, -1);
 	if (geteuid() == 0) {
 		capng_apply(CAPNG_SELECT_BOUNDS);
-		if (prctl(PR_SET_KEEPCAPS, 1L) < 0)
+		if (keep_net_admin && prctl(PR_SET_KEEPCAPS, 1L) < 0)
 			return log_sys("prctl KEEPCAPS");
 	}
 	if ((r = drop_ids(id)) < 0)
 		return r;
-	if (capng_apply(CAPNG_SELECT_CAPS) < 0 && (keep_net_admin || id->uid == 0))
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return log_sys("capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) < 0)
 		return log_sys("prctl NO_NEW_PRIVS");

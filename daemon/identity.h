@@ -39,8 +39,8 @@ int identity_find(struct identity *id, const char *run_as);
 bool identity_needs_run_as(void);
 void identity_fini(struct identity *id);
 
-/** identity_getenv() - the caller's variable of that name, NULL if unset; @id as void * for callback tables */
-const char *identity_getenv(void *id, const char *name);
+/** identity_getenv() - the caller's variable of that name, NULL if unset; @ctx: the struct identity, as void * for callback tables */
+const char *identity_getenv(void *ctx, const char *name);
 
 /** identity_assume() - this process becomes the caller for good: groups, gid, uid, no capability but
  * CAP_NET_ADMIN if @keep_net_admin, no_new_privs, no core file, not dumpable. Return: 0; ST_ESYS (logged) */

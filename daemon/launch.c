@@ -29,18 +29,21 @@
 
 static pid_t child_pid;
 
-/* The starter passes on what the user does to it. */
-static void forward(int sig)
+/* The starter passes on what the user does to it. The terminal's own ^C has reached the child already: twice would
+ * mean "do not wait for goodbyes". */
+static void forward(int sig, siginfo_t *info, void *context)
 {
 	int e = errno;
 
-	kill(child_pid, sig);
+	(void)context;
+	if (info->si_code <= 0) /* sent by a process: sigaction(2) */
+		kill(child_pid, sig);
 	errno = e;
 }
 
 static _Noreturn void wait_for_report(int fd, pid_t child)
 {
-	struct sigaction sa = { .sa_handler = forward, .sa_flags = SA_RESTART };
+	struct sigaction sa = { .sa_sigaction = forward, .sa_flags = SA_RESTART | SA_SIGINFO };
 	uint8_t status = 1;
 	ssize_t n;
 
@@ -110,7 +113,8 @@ static void logfile_count(void *arg, enum log_level level, const char *line)
 	logfile.bytes += strlen(line) + 64; /* and its time stamp */
 	if (logfile.bytes < LOG_FILE_MAX)
 		return;
-	logfile.bytes = 0; /* a rename that fails is tried again after as much */
+	/* A rename that fails is tried again after as much; a line that logfile_open() logs comes back here. */
+	logfile.bytes = 0;
 	snprintf(old, sizeof(old), "%s.1", logfile.path);
 	if (rename(logfile.path, old) == 0)
 		logfile_open();

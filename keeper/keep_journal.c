@@ -25,6 +25,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "tun/tun.h"
 
 #define JOURNAL_MAX KIB(4) /* bytes; ours: a full one has about 250 */
 #define STAT_MAX KIB(4)	   /* bytes of /proc/pid/stat; about 350 */
@@ -41,12 +42,7 @@ bool keep_name_ok(const char *name)
 
 bool keep_device_ok(const char *device)
 {
-	static const char allowed[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-	size_t len = strlen(device);
-
-	return len < sizeof(((struct keep_journal *)0)->device) && strspn(device, allowed) == len &&
-	       device[0] != '.';
+	return device[0] == '\0' || tun_name_ok(device);
 }
 
 /* The command name in field 2 may hold anything, so counting starts behind the last ")". */

@@ -59,6 +59,7 @@ static int open_run_dir(int *out, bool make)
 	struct stat st;
 	int fd;
 
+	*out = -1;
 	if (make && mkdir(run_dir, 0755) < 0 && errno != EEXIST)
 		return log_sys("keeper: make %s", run_dir);
 	fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -196,9 +197,11 @@ static int remove_folder(int run_fd, const char *name)
 static int undo_locked(int run_fd, const char *name)
 {
 	struct keep_journal other;
-	int rules = 0, routes = 0;
+	int rules = 0, routes = 0, r = find_instance(run_fd, &other, true, name);
 
-	if (find_instance(run_fd, &other, true, name) == ST_ENOENT) {
+	if (r < 0 && r != ST_ENOENT)
+		return r; /* unknown who else lives: nothing is taken from them */
+	if (r == ST_ENOENT) {
 		rules = tun_rules_del();
 		routes = tun_routes_flush();
 	}

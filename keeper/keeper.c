@@ -13,7 +13,6 @@
 #include "keeper/keeper_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -25,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/util.h"
@@ -46,42 +46,18 @@ struct incoming {
 
 /* ---- the keeper's side ---- */
 
-/* Keeps the first descriptor of @c, closes the others: padding leaves room for more than one. */
-static void take_descriptors(struct incoming *in, struct cmsghdr *c)
-{
-	const size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	int fd;
-
-	for (size_t i = 0; i < n; i++) {
-		memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-		if (in->passed < 0)
-			in->passed = fd;
-		else
-			close(fd);
-	}
-}
-
 static void read_ancillary(struct incoming *in, struct msghdr *msg)
 {
 	struct ucred cred;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET)
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS ||
+		    c->cmsg_len < CMSG_LEN(sizeof(cred)))
 			continue;
-		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(cred))) {
-			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-			in->sender = cred.pid;
-		} else if (c->cmsg_type == SCM_RIGHTS) {
-			take_descriptors(in, c);
-		}
+		memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+		in->sender = cred.pid;
 	}
-}
-
-static bool peer_gone(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+	in->passed = fd_passed(msg);
 }
 
 /* Return: 0; ST_ECLOSED when nobody holds the other end */
@@ -107,7 +83,7 @@ static int receive(int fd, struct incoming *in)
 		return ST_ECLOSED;
 	read_ancillary(in, &msg);
 	/* An empty packet looks like the end, but its sender is still there. */
-	if (got == 0 && in->sender == 0 && peer_gone(fd))
+	if (got == 0 && in->sender == 0 && fd_hung_up(fd))
 		return ST_ECLOSED;
 	in->valid = got == (ssize_t)sizeof(in->req) && !(msg.msg_flags & MSG_TRUNC);
 	return 0;
@@ -177,22 +153,6 @@ static int keeper_run(struct keeper *k)
 	return r;
 }
 
-/* Nothing of the parent's stays but stderr and @fd; 0 and 1 lead nowhere, so that no file can become them. */
-static void close_others(int fd)
-{
-	int null;
-
-	if (fd > 3)
-		close_range(3, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0U, 0);
-	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	if (null > STDERR_FILENO)
-		close(null);
-}
-
 static void become_keeper(int fd)
 {
 	static const int ignored[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE,
@@ -204,7 +164,7 @@ static void become_keeper(int fd)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
-	close_others(fd);
+	fd_keep_only(fd);
 	prctl(PR_SET_NAME, "ssm-tun-keeper");
 	umask(077);
 	if (chdir("/") < 0)
@@ -263,24 +223,13 @@ fail:
 
 static int send_request(int fd, const struct keep_request *req, int pass)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .room = { 0 } };
 	struct keep_request copy = *req;
 	struct iovec iov = { .iov_base = &copy, .iov_len = sizeof(copy) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
+	union fd_room room;
 
-	if (pass >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &pass, sizeof(int));
-	}
+	if (pass >= 0)
+		fd_pass(&msg, &room, pass);
 	if (sendmsg(fd, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(copy))
 		return 0;
 	return errno == EPIPE || errno == ECONNRESET ? ST_ECLOSED

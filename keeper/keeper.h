@@ -61,6 +61,8 @@ int keep_goodbye(int fd);
 int keep_journal_read(const char *name, struct keep_journal *out);
 /** keep_alive() - does the daemon (else the keeper) of @j still run? */
 bool keep_alive(const struct keep_journal *j);
+/** keep_daemon_alive() - is the process of that pid still the daemon of @j? */
+bool keep_daemon_alive(const struct keep_journal *j);
 /** keep_undo() - remove rules, throw routes, socket, pid file, journal and folder of an instance that the caller knows to be dead;
  * nothing there is fine. Rules and routes stay if another instance lives. Return: 0; ST_EINVAL bad name; ST_ESYS (logged) */
 int keep_undo(const char *name);

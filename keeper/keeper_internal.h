@@ -17,8 +17,7 @@ uint64_t keep_proc_start(uint32_t pid);
 /** keep_device_ok() - a name that tun_open() would take, or "" */
 bool keep_device_ok(const char *device);
 
-/** keep_daemon_alive(), keep_keeper_alive() - the two halves of keep_alive() */
-bool keep_daemon_alive(const struct keep_journal *j);
+/** keep_keeper_alive() - the other half of keep_alive() */
 bool keep_keeper_alive(const struct keep_journal *j);
 
 /** keep_journal_write() - replaces the journal of j->name. Return: 0; ST_ESYS (logged); ST_ENOMEM */

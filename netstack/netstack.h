@@ -18,20 +18,22 @@
 #include "base/handle.h"
 #include "base/loop.h"
 
-#define NS_FLOWS_MAX 4096U         /* then RST */
-#define NS_BUFFER_BYTES KIB(128)   /* receive window and send buffer of a connection, each; 32 KiB if it came beside 256 others */
+#define NS_FLOWS_MAX 4096U /* then RST */
+/* receive window and send buffer of a connection, each; 32 KiB if it came beside 256 others */
+#define NS_BUFFER_BYTES KIB(128)
 #define NS_MTU 65535U
 
 struct ns;
-typedef handle ns_conn; /* stale handles are harmless: sizes are 0, calls do nothing or return ST_ECLOSED */
+/* Stale handles are harmless: sizes are 0, calls do nothing or return ST_ECLOSED. */
+typedef handle ns_conn;
 
 /* How a held connection is refused, or why nothing is carried. */
 enum ns_refusal {
-	NS_REFUSE_RST,             /* nobody listens there */
+	NS_REFUSE_RST, /* nobody listens there */
 	NS_REFUSE_HOST_UNREACHABLE,
 	NS_REFUSE_NET_UNREACHABLE,
-	NS_REFUSE_PROHIBITED,      /* ICMP administratively prohibited */
-	NS_REFUSE_DROP,            /* silence */
+	NS_REFUSE_PROHIBITED, /* ICMP administratively prohibited */
+	NS_REFUSE_DROP,	      /* silence */
 };
 
 struct ns_flow_key {
@@ -61,7 +63,8 @@ struct ns_events {
 
 struct ns_link {
 	/* one packet out; @csum_start and @csum_offset as tun_writev(). Return: 0 or a negative ST_E* (the packet is lost, TCP repeats it) */
-	int (*output)(void *arg, const struct iovec *iov, int n, uint16_t csum_start, uint16_t csum_offset);
+	int (*output)(void *arg, const struct iovec *iov, int n, uint16_t csum_start,
+		      uint16_t csum_offset);
 	void *arg;
 	bool csum_offload; /* the link finishes TCP checksums and vouches for received ones */
 };
@@ -69,8 +72,9 @@ struct ns_link {
 struct ns_opts {
 	struct loop *loop;
 	struct ns_link link;
-	struct net_addr stack4, stack6; /* the stack's own addresses (answer ping); family 0: none */
-	uint32_t flows_max;             /* 0: NS_FLOWS_MAX */
+	struct net_addr stack4,
+		stack6;	    /* the stack's own addresses (answer ping); family 0: none */
+	uint32_t flows_max; /* 0: NS_FLOWS_MAX */
 	const struct ns_events *events; /* borrowed for life */
 	void *arg;
 };
@@ -86,8 +90,9 @@ void ns_input(struct ns *ns, const uint8_t *packet, size_t len, bool csum_ok, ui
 /** ns_refuse_packet() - answer the raw packet @packet as a refusal (for packets that have no connection) */
 void ns_refuse_packet(struct ns *ns, const uint8_t *packet, size_t len, enum ns_refusal why);
 
-void ns_conn_accept(struct ns *ns, ns_conn c);                        /* SYN-ACK now */
-void ns_conn_refuse(struct ns *ns, ns_conn c, enum ns_refusal why);  /* the handle is stale afterwards */
+void ns_conn_accept(struct ns *ns, ns_conn c); /* SYN-ACK now */
+void ns_conn_refuse(struct ns *ns, ns_conn c,
+		    enum ns_refusal why); /* the handle is stale afterwards */
 
 /** ns_conn_read() - move up to @cap received bytes to @buf; the window opens by what was moved
  * Return: bytes; 0 for end of file (the application's FIN, all before it was read); ST_EAGAIN nothing now; ST_ECLOSED stale */

@@ -49,7 +49,7 @@ static int link_output(struct ns *ns, const struct iovec *iov, int n, uint16_t c
 
 void ns_send_flat(struct ns *ns, const uint8_t *packet, size_t len)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)packet, .iov_len = len };
+	struct iovec iov = { .iov_base = (void *)packet, .iov_len = len }; /* is only read */
 
 	link_output(ns, &iov, 1, 0);
 }

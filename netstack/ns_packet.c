@@ -87,7 +87,7 @@ static int parse_ip4(struct ns_packet *out, size_t len)
 
 	if (len < IP4_HEADER_MIN)
 		return ST_ESHORT;
-	header = (ip[0] & 0x0fU) * 4U;
+	header = (size_t)(ip[0] & 0x0fU) * 4U;
 	total = be16_get(ip + 2);
 	if (header < IP4_HEADER_MIN || total < header || total > len)
 		return ST_EFORMAT;

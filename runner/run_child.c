@@ -19,43 +19,18 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/log.h"
 
 void run_detach(int fd)
 {
 	sigset_t none;
-	int null;
 
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (fd > 3)
-		close_range(3, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0U, 0);
-	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	if (null > STDERR_FILENO)
-		close(null);
-}
-
-static bool write_all(int fd, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
+	fd_keep_only(fd);
 }
 
 static _Noreturn void child_main(int fd, pid_t runner, run_job_fn *fn, const uint8_t *in,
@@ -78,7 +53,9 @@ static _Noreturn void child_main(int fd, pid_t runner, run_job_fn *fn, const uin
 		_exit(1);
 	}
 	answer.len = (uint32_t)out_len;
-	_exit(write_all(fd, &answer, sizeof(answer)) && write_all(fd, out, out_len) ? 0 : 1);
+	if (fd_write_all(fd, &answer, sizeof(answer)) < 0 || fd_write_all(fd, out, out_len) < 0)
+		_exit(1);
+	_exit(0);
 }
 
 int run_child_start(struct run_child *c, run_job_fn *fn, const uint8_t *in, size_t len)

@@ -20,6 +20,7 @@
 
 #include "base/codec.h"
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -66,8 +67,7 @@ static bool send_answer(int fd, uint64_t id, int err, const uint8_t *data, size_
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n;
 
-	/* sendmsg() only reads it. */
-	iov[1] = (struct iovec){ .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	iov[1] = (struct iovec){ .iov_base = (void *)data, .iov_len = len }; /* is only read */
 	do
 		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -225,6 +225,7 @@ static int job_start(struct job *job)
 
 static void start_waiting(struct serve *s)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): job_free() takes a job out of the list first */
 	list_for_each (it, &s->jobs) {
 		struct job *job = container_of(it, struct job, node);
 
@@ -300,41 +301,10 @@ static void take_packet(struct serve *s, size_t len, int passed)
 	codec_wipe(s->packet, len);
 }
 
-static bool peer_gone(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
-}
-
-/* Closes all that came with a packet but the first, which is returned; -1: none came. */
-static int passed_descriptor(struct msghdr *msg)
-{
-	int first = -1, fd;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (first < 0)
-				first = fd;
-			else
-				close(fd);
-		}
-	}
-	return first;
-}
-
 static void on_request(void *arg, uint32_t events, uint64_t now_ms)
 {
 	struct serve *s = arg;
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
+	union fd_room control;
 	struct iovec iov = { .iov_base = s->packet, .iov_len = sizeof(s->packet) };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
@@ -350,10 +320,10 @@ static void on_request(void *arg, uint32_t events, uint64_t now_ms)
 			loop_stop(s->loop);
 		return;
 	}
-	passed = passed_descriptor(&msg);
+	passed = fd_passed(&msg);
 	if (n > 0 && (size_t)n <= sizeof(s->packet))
 		take_packet(s, (size_t)n, passed);
-	else if (n == 0 && peer_gone(s->fd))
+	else if (n == 0 && fd_hung_up(s->fd))
 		loop_stop(s->loop);
 	if (passed >= 0)
 		close(passed);

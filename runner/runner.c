@@ -20,6 +20,7 @@
 
 #include "base/codec.h"
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -162,6 +163,7 @@ static void send_waiting(struct runner *r)
 	while (!list_empty(&r->unsent) && err != ST_EAGAIN) {
 		struct packet *p = container_of(r->unsent.head.next, struct packet, node);
 
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): packet_free() takes a packet out of the list first */
 		err = send_packet(r, p);
 		if (err == ST_EAGAIN)
 			break;
@@ -214,7 +216,7 @@ static void on_socket(void *arg, uint32_t events, uint64_t now_ms)
 	if (n > 0 && (size_t)n <= cap) {
 		take_answer(r, data, (size_t)n);
 		codec_wipe(data, (size_t)n); /* it may have been a credential */
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+	} else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		log_warn("runner: its process has gone");
 		close_runner(r);
 	}
@@ -368,26 +370,16 @@ void run_cancel(struct runner *r, run_job id)
 
 int run_note_log(struct runner *r, int log_fd)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .room = { 0 } };
 	struct run_request req = { .op = RUN_OP_LOG };
 	struct iovec iov = { .iov_base = &req, .iov_len = sizeof(req) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union fd_room room;
 
 	if (r->closed)
 		return ST_ECLOSED;
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &log_fd, sizeof(int));
 	if (!list_empty(&r->unsent))
 		return ST_EAGAIN;
+	fd_pass(&msg, &room, log_fd);
 	if (sendmsg(r->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
 		return 0;
 	return errno == EAGAIN ? ST_EAGAIN : log_sys("runner: hand the log over");

@@ -16,9 +16,9 @@
 #include "base/handle.h"
 #include "base/loop.h"
 
-#define RUN_JOBS_MAX 64U       /* jobs waiting or running; beyond: ST_EFULL */
-#define RUN_PARALLEL 16U       /* children at once */
-#define RUN_DATA_MAX KIB(192)  /* bytes of a request or an answer (SOCK_SEQPACKET) */
+#define RUN_JOBS_MAX 64U      /* jobs waiting or running; beyond: ST_EFULL */
+#define RUN_PARALLEL 16U      /* children at once */
+#define RUN_DATA_MAX KIB(192) /* bytes of a request or an answer (SOCK_SEQPACKET) */
 #define RUN_KINDS_MAX 16U
 
 /*
@@ -41,9 +41,10 @@ struct run_identity {
 	uint32_t uid, gid;
 	const uint32_t *groups; /* supplementary groups, @n_groups of them */
 	size_t n_groups;
-	const char *home;       /* HOME and the clean environment's USER, SHELL */
+	const char *home; /* HOME and the clean environment's USER, SHELL */
 	const char *user, *shell;
-	const char *const *env; /* further "NAME=value" that jobs may see (AWS_PROFILE, SSH_AUTH_SOCK, …), NULL-terminated */
+	const char *const *
+		env; /* further "NAME=value" that jobs may see (AWS_PROFILE, SSH_AUTH_SOCK, …), NULL-terminated */
 };
 
 /**
@@ -52,7 +53,8 @@ struct run_identity {
  * drop to @id before this returns. A process that is not root can only take the identity that it has.
  * Return: 0, *@fd (ours, SOCK_SEQPACKET) and *@pid (the caller's to wait for); ST_ESYS (logged)
  */
-int run_fork(int *fd, int *pid, const struct run_identity *id, const struct run_kind *kinds, size_t n);
+int run_fork(int *fd, int *pid, const struct run_identity *id, const struct run_kind *kinds,
+	     size_t n);
 
 /* ---- the daemon's side ---- */
 
@@ -70,7 +72,7 @@ void run_free(struct runner *r);
 /** run_start() - Return: 0 and *@out; ST_EFULL; ST_ECLOSED; ST_EINVAL (too long, unknown kind) */
 int run_start(struct runner *r, run_job *out, uint32_t kind, const void *in, size_t len,
 	      uint32_t timeout_ms, run_done_fn *done, void *arg);
-void run_cancel(struct runner *r, run_job job); /* no callback; stale is fine */
+void run_cancel(struct runner *r, run_job id); /* no callback; stale is fine */
 
 /** run_note_log() - the runner and its later jobs write their log to @log_fd (borrowed) from now on: a detached daemon's runner must not
  * hold the launcher's stderr open. Return: 0; ST_EAGAIN (requests wait to be sent: try later); ST_ECLOSED; ST_ESYS (logged) */
@@ -78,7 +80,8 @@ int run_note_log(struct runner *r, int log_fd);
 
 #define RUN_RESOLVE_ADDRS 16U
 /* @err: 0; ST_ENOENT no such name; ST_ETIMEOUT; ST_ESYS. @text: the resolver's own words on failure. */
-typedef void run_resolved_fn(void *arg, int err, const struct net_addr *addrs, size_t n, const char *text);
+typedef void run_resolved_fn(void *arg, int err, const struct net_addr *addrs, size_t n,
+			     const char *text);
 /** run_resolve() - addresses of @host (a literal address is answered without a job, from the loop's next turn) */
 int run_resolve(struct runner *r, run_job *out, const char *host, uint32_t timeout_ms,
 		run_resolved_fn *done, void *arg);

@@ -40,7 +40,7 @@
 /* Without a checksum request the header has the same size: struct virtio_net_hdr, 10 bytes. */
 static const int vnet_hdr_len = sizeof(struct virtio_net_hdr);
 
-static bool name_ok(const char *name)
+bool tun_name_ok(const char *name)
 {
 	static const char allowed[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
@@ -184,7 +184,7 @@ int tun_open(struct tun **out, const char *name, int clone_fd)
 	struct tun *t;
 	int r;
 
-	if (!name_ok(name)) {
+	if (!tun_name_ok(name)) {
 		log_error("tun: \"%s\" is no name for a device: 1 to %u of letters, digits, _ - .",
 			  text_safe(name).s, TUN_NAME_MAX);
 		close(clone_fd);

@@ -28,6 +28,8 @@
 
 struct tun;
 
+/** tun_name_ok() - is @name one that tun_open() takes? 1 to TUN_NAME_MAX of letters, digits, _ - . */
+bool tun_name_ok(const char *name);
 /** tun_clone_open() - open /dev/net/tun; as root, since some machines let nobody else (udev's default is everybody)
  * Return: the descriptor for tun_open(); ST_ENOENT (no /dev/net/tun); ST_EPERM; ST_ESYS. Logged with what to do. */
 int tun_clone_open(void);

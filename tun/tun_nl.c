@@ -90,7 +90,7 @@ int tun_nl_batch(struct tun_nl *nl, const void *buf, size_t len, size_t n, tun_n
 	uint32_t first = nl->seq - (uint32_t)n + 1;
 	_Alignas(struct nlmsghdr) uint8_t in[8192];
 	size_t answered = 0;
-	int error, left;
+	int error, left = 0;
 
 	if (n == 0)
 		return 0;
@@ -131,7 +131,7 @@ static int dump_once(struct tun_nl *nl, const struct nlmsghdr *req, tun_nl_obj_f
 {
 	_Alignas(struct nlmsghdr) uint8_t in[TUN_NL_DATAGRAM_MAX];
 	bool interrupted = false;
-	int error, left;
+	int error, left = 0;
 
 	if (mnl_socket_sendto(nl->sock, req, req->nlmsg_len) < 0)
 		return errno;

@@ -24,8 +24,8 @@
 #include "base/text.h"
 #include "tun/tun_internal.h"
 
-#define FOUND_MAX (TUN_ROUTES_MAX * 2U) /* ours: leftovers of a crash beside a full set */
-#define REFUSALS_LOGGED 8U		/* lines per call; ours */
+#define FOUND_MAX ((size_t)TUN_ROUTES_MAX * 2) /* ours: leftovers of a crash beside a full set */
+#define REFUSALS_LOGGED 8U		       /* lines per call; ours */
 
 /* What stands in the table with our mark; @as_wanted: through this device, or throw. */
 struct found {
@@ -179,10 +179,11 @@ static int read_ours(struct tun_nl *nl, struct found_list *list)
 	if (error) {
 		free(list->v);
 		list->v = NULL;
+		list->n = 0;
 		return tun_nl_error(error, "read routing table %u", TUN_TABLE);
 	}
 	if (list->lost > 0)
-		log_warn("tun: table %u holds more than %u routes", TUN_TABLE, FOUND_MAX);
+		log_warn("tun: table %u holds more than %zu routes", TUN_TABLE, FOUND_MAX);
 	qsort(list->v, list->n, sizeof(*list->v), found_cmp);
 	return 0;
 }

@@ -54,24 +54,24 @@
 
 /* --- TCP */
 #define LWIP_TCP 1
-#define TCP_MSS 65495                      /* MTU 65535 less the headers of IPv4 */
-#define LWIP_DISABLE_TCP_SANITY_CHECKS 1   /* two of them don't know a TCP_MSS above 16382 */
+#define TCP_MSS 65495			 /* MTU 65535 less the headers of IPv4 */
+#define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* two of them don't know a TCP_MSS above 16382 */
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 2
-#define TCP_WND (128 * 1024)               /* NS_BUFFER_BYTES; ns_conn.c asserts that they agree */
+#define TCP_WND (128 * 1024) /* NS_BUFFER_BYTES; ns_conn.c asserts that they agree */
 #define TCP_SND_BUF (128 * 1024)
-#define TCP_SND_QUEUELEN 1024              /* pbufs; ns_conn_room() counts with it */
-#define TCP_OVERSIZE 1024                  /* small writes fill up the last pbuf of an unsent segment */
-#define TCP_WND_UPDATE_THRESHOLD 8192      /* the default, TCP_WND / 4, would stall a window of 32 KiB */
+#define TCP_SND_QUEUELEN 1024	      /* pbufs; ns_conn_room() counts with it */
+#define TCP_OVERSIZE 1024	      /* small writes fill up the last pbuf of an unsent segment */
+#define TCP_WND_UPDATE_THRESHOLD 8192 /* the default, TCP_WND / 4, would stall a window of 32 KiB */
 #define TCP_QUEUE_OOSEQ 1
 #define TCP_OOSEQ_MAX_BYTES TCP_WND
-#define TCP_OOSEQ_MAX_PBUFS 32             /* a trimmed pbuf keeps its memory: at most 2 MiB a connection */
+#define TCP_OOSEQ_MAX_PBUFS 32 /* a trimmed pbuf keeps its memory: at most 2 MiB a connection */
 #define LWIP_TCP_SACK_OUT 1
 #define TCP_LISTEN_BACKLOG 0
-#define TCP_MSL 1000UL                     /* ms; the peer is this machine's kernel, nothing wanders about */
-#define LWIP_TCP_RTO_TIME 1000             /* ms, before a round trip was measured: RFC 6298, 2.1 */
-#define TCP_TMR_INTERVAL 250               /* ms */
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 1        /* only for its passive_open callback, see ns_conn.c */
+#define TCP_MSL 1000UL	       /* ms; the peer is this machine's kernel, nothing wanders about */
+#define LWIP_TCP_RTO_TIME 1000 /* ms, before a round trip was measured: RFC 6298, 2.1 */
+#define TCP_TMR_INTERVAL 250   /* ms */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 1 /* only for its passive_open callback, see ns_conn.c */
 /* lwIP's own numbers count up from 6510 */
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) ns_lwip_rand()
 

@@ -107,7 +107,7 @@ static void secrets(void **state)
 	for (int i = 0; i < 1000; i++)
 		assert_int_equal(buf_printf(&b, "secret %04d ", i), 0);
 	assert_int_equal(b.len, 12000);
-	assert_memory_equal(buf_data(&b) + 12 * 999, "secret 0999 ", 12);
+	assert_memory_equal(buf_data(&b) + (size_t)12 * 999, "secret 0999 ", 12);
 	buf_consume(&b, 12000);
 	assert_true(b.secret);
 	buf_wipe(&b);

@@ -225,14 +225,52 @@ static void nobody_listens(void **state)
 			 ST_ENOENT);
 }
 
+/* Answers whoever connects to @arg, a listening socket, with something that is no object. */
+static void *array_server(void *arg)
+{
+	int fd = accept(*(const int *)arg, NULL, NULL);
+	char line[128];
+
+	(void)!recv(fd, line, sizeof(line), 0);
+	(void)!send(fd, "[1]\n", 4, MSG_NOSIGNAL);
+	close(fd);
+	return NULL;
+}
+
+/* The run-time folder is the user's: who listens there may say anything to root's `down`. */
+static void an_answer_that_is_no_object_leaves_nothing_to_release(void **state)
+{
+	char dir[] = "/tmp/ssm-tun-test-XXXXXX";
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	json_t *out = NULL;
+	pthread_t t;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/control.sock", dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(pthread_create(&t, NULL, array_server, &fd), 0);
+	assert_int_equal(control_ask(sa.sun_path, "down", 5000, &out), ST_EFORMAT);
+	assert_null(out);
+	pthread_join(t, NULL);
+	close(fd);
+	unlink(sa.sun_path);
+	rmdir(dir);
+}
+
 #define SCENE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENE(a_question_is_answered),	      SCENE(garbage_is_answered_and_harms_nobody),
-		SCENE(a_line_without_end_is_refused), SCENE(clients_have_a_limit),
+		SCENE(a_question_is_answered),
+		SCENE(garbage_is_answered_and_harms_nobody),
+		SCENE(a_line_without_end_is_refused),
+		SCENE(clients_have_a_limit),
 		cmocka_unit_test(nobody_listens),
+		cmocka_unit_test(an_answer_that_is_no_object_leaves_nothing_to_release),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,7 +83,7 @@ static void test_initial_sequence_numbers(void **state)
 	uint32_t seen[32];
 
 	(void)state;
-	for (uint16_t i = 0; i < ARRAY_LEN(seen); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
 		struct peer p = peer(f, false, (uint16_t)(40000 + i));
 
 		send_seg(&p, SYN, NULL, 0);

@@ -107,12 +107,13 @@ static void what_is_no_acknowledgement(void **state)
 		"{\"AcknowledgedMessageSequenceNumber\":07}",
 		"{\"AcknowledgedMessageSequenceNumber\":9223372036854775808}",
 		"{\"AcknowledgedMessageSequenceNumber\":7}}",
-		"{\"AcknowledgedMessageType\":\"output_stream_data\",\"AcknowledgedMessageId\":"
-		"\"00112233-4455-4677-8899-aabbccddeeff\",\"AcknowledgedMessageSequenceNumber\":07,"
-		"\"IsSequentialMessage\":true}",
-		"{\"AcknowledgedMessageType\":\"output_stream_data\",\"AcknowledgedMessageId\":"
-		"\"00112233-4455-4677-8899-aabbccddeeff\",\"AcknowledgedMessageSequenceNumber\":,"
-		"\"IsSequentialMessage\":true}",
+		("{\"AcknowledgedMessageType\":\"output_stream_data\",\"AcknowledgedMessageId\":"
+		 "\"00112233-4455-4677-8899-aabbccddeeff\",\"AcknowledgedMessageSequenceNumber\":"
+		 "07,"
+		 "\"IsSequentialMessage\":true}"),
+		("{\"AcknowledgedMessageType\":\"output_stream_data\",\"AcknowledgedMessageId\":"
+		 "\"00112233-4455-4677-8899-aabbccddeeff\",\"AcknowledgedMessageSequenceNumber\":,"
+		 "\"IsSequentialMessage\":true}"),
 	};
 
 	(void)state;

@@ -295,7 +295,7 @@ static void both_ends_time_out(void **state)
 	struct sim *s = sim_new(&(struct sim_opts){ .drop = drop_all });
 
 	(void)state;
-	sim_run_for(s, (HANDSHAKE_MS - 1) * 1000);
+	sim_run_for(s, UINT64_C(1000) * (HANDSHAKE_MS - 1));
 	assert_int_equal(s->end[SIM_CLIENT].closed + s->end[SIM_AGENT].closed, 0);
 	assert_int_equal(s->end[SIM_AGENT].msgs[SSM_PT_HANDSHAKE_REQUEST], 50); /* every 300 ms */
 	sim_run_for(s, 1000);

@@ -70,7 +70,7 @@ static void chunks_and_joined_writes(void **state)
 {
 	struct sim *s = sim_flowing((struct sim_opts){ 0 });
 	uint8_t flag[4] = { 0, 0, 0, SSM_FLAG_DISCONNECT };
-	struct ssm_msg m;
+	struct ssm_msg m = { 0 };
 	int64_t first;
 
 	(void)state;

@@ -320,6 +320,8 @@ static void await(int fd)
 
 static void packets(void **state)
 {
+	static const uint8_t ping[] = { 'p', 'i', 'n', 'g', '!' };
+	static const uint8_t pong[] = { 'p', 'o', 'n', 'g', '!' };
 	const struct tun_route to_us = route("10.0.0.0/8", TUN_ROUTE_DEV);
 	struct net_addr own = addr("198.18.0.1");
 	struct net_endpoint far = { .addr = addr("10.1.2.3"), .port = 53 };
@@ -340,13 +342,13 @@ static void packets(void **state)
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	sa_len = net_sockaddr(&sa, &far);
 	assert_int_equal(connect(sock, (struct sockaddr *)&sa, sa_len), 0);
-	assert_int_equal(send(sock, "ping!", 5, 0), 5);
+	assert_int_equal(send(sock, ping, sizeof(ping), 0), sizeof(ping));
 	await(tun_fd(t));
 	len = tun_read(t, p, sizeof(p), &csum_ok);
 	assert_int_equal(len, IP_LEN + UDP_LEN + 5);
 	assert_true(csum_ok);
 	assert_memory_equal(p + 12, own.b, 4);
-	assert_memory_equal(p + IP_LEN + UDP_LEN, "ping!", 5);
+	assert_memory_equal(p + IP_LEN + UDP_LEN, ping, sizeof(ping));
 
 	/* Complete but wrong: dropped. Then unfinished, in two parts: arrives. Then complete and right: arrives. */
 	turn_round(p, (size_t)len);
@@ -356,17 +358,17 @@ static void packets(void **state)
 	be16_put(p + IP_LEN + 6, (uint16_t)(right ^ 0x1234));
 	assert_int_equal(tun_writev(t, parts, 2, 0, 0), 0);
 	be16_put(p + IP_LEN + 6, unfinished);
-	memcpy(p + IP_LEN + UDP_LEN, "pong!", 5);
+	memcpy(p + IP_LEN + UDP_LEN, pong, sizeof(pong));
 	assert_int_equal(tun_writev(t, parts, 2, IP_LEN, 6), 0);
 	await(sock);
 	assert_int_equal(recv(sock, in, sizeof(in), 0), 5);
-	assert_memory_equal(in, "pong!", 5);
-	memcpy(p + IP_LEN + UDP_LEN, "ping!", 5);
+	assert_memory_equal(in, pong, sizeof(pong));
+	memcpy(p + IP_LEN + UDP_LEN, ping, sizeof(ping));
 	be16_put(p + IP_LEN + 6, right);
 	assert_int_equal(tun_writev(t, parts, 2, 0, 0), 0);
 	await(sock);
 	assert_int_equal(recv(sock, in, sizeof(in), 0), 5);
-	assert_memory_equal(in, "ping!", 5);
+	assert_memory_equal(in, ping, sizeof(ping));
 	assert_int_equal(recv(sock, in, sizeof(in), MSG_DONTWAIT), -1);
 
 	assert_int_equal(tun_writev(t, parts, 0, 0, 0), ST_EINVAL);
