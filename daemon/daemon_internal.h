@@ -68,6 +68,9 @@ struct daemon {
 	uint8_t *packet; /* one packet from the device */
 };
 
+/** daemon_run() - the daemon proper, already the caller; takes @runner_fd. Return: exit status */
+int daemon_run(struct daemon *d, int runner_fd);
+
 /** daemon_stop() - begin or hasten the end with exit status @status */
 void daemon_stop(struct daemon *d, int status, const char *why);
 

@@ -124,10 +124,14 @@ static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
 
 static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl_key **out)
 {
-	bool agent = identity_getenv(&d->id, "SSH_AUTH_SOCK") != NULL;
+	const char *socket = identity_getenv(&d->id, "SSH_AUTH_SOCK");
+	bool agent = socket != NULL;
 	char text[512];
 
 	*out = NULL;
+	/* sudo took it from our own environment, where the key's file is compared with what the agent holds. */
+	if (agent && setenv("SSH_AUTH_SOCK", socket, 1) < 0)
+		return ST_ENOMEM;
 	if (!cfg->ssh.key && !agent) {
 		log_error("%s: no SSH key: set upstreams.%s.ssh.key, or start an ssh-agent and "
 			  "`ssh-add` a key",
