@@ -66,14 +66,19 @@ static void end_process(const struct keep_journal *j, const char *path)
 	close(fd);
 }
 
-/* The keeper undoes everything by itself once the daemon has gone; wait for it before we look at what is left. */
+/* The keeper undoes everything by itself once the daemon has gone; wait for it before we look at what is left, and do its work
+ * if it can't. */
 static void await_keeper(const struct keep_journal *j)
 {
 	int fd = open_pidfd((pid_t)j->keeper_pid);
 
 	if (fd < 0)
 		return;
-	gone_within(fd, DOWN_STEP_MS);
+	if (!gone_within(fd, DOWN_STEP_MS) && keep_alive(j)) {
+		log_warn("%s: the keeper process does not end: it is killed", j->name);
+		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+		gone_within(fd, DOWN_STEP_MS);
+	}
 	close(fd);
 }
 

@@ -217,6 +217,11 @@ static int undo_locked(int run_fd, const char *name)
 	return remove_folder(run_fd, name);
 }
 
+static bool is_ours(const struct keep_journal *j)
+{
+	return j->keeper_pid == (uint32_t)getpid() || j->daemon_pid == (uint32_t)getpid();
+}
+
 static int undo(const char *name, bool as_keeper)
 {
 	struct keep_journal j;
@@ -233,9 +238,10 @@ static int undo(const char *name, bool as_keeper)
 	lock = take_lock(run_fd, as_keeper ? KEEPER_LOCK_MS : CLAIM_LOCK_MS);
 	if (lock < 0)
 		log_warn("keeper: %s: going on without the lock", name);
-	/* `down` may have undone us already, and somebody started anew. */
-	if (as_keeper && keep_journal_read_at(run_fd, name, &j) == 0 &&
-	    j.keeper_pid != (uint32_t)getpid() && keep_alive(&j))
+	/* Somebody may have undone it already, and somebody else started anew since the caller looked. A keeper also leaves another
+	 * keeper its work; `down` does not wait for one that hangs. */
+	if (keep_journal_read_at(run_fd, name, &j) == 0 && !is_ours(&j) &&
+	    (as_keeper ? keep_alive(&j) : keep_daemon_alive(&j)))
 		r = 0;
 	else
 		r = undo_locked(run_fd, name);

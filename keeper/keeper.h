@@ -63,8 +63,8 @@ int keep_journal_read(const char *name, struct keep_journal *out);
 bool keep_alive(const struct keep_journal *j);
 /** keep_daemon_alive() - is the process of that pid still the daemon of @j? */
 bool keep_daemon_alive(const struct keep_journal *j);
-/** keep_undo() - remove rules, throw routes, socket, pid file, journal and folder of an instance that the caller knows to be dead;
- * nothing there is fine. Rules and routes stay if another instance lives. Return: 0; ST_EINVAL bad name; ST_ESYS (logged) */
+/** keep_undo() - remove rules, throw routes, socket, pid file, journal and folder of a dead instance;
+ * nothing there is fine, and one that lives, unless it is the caller's own, is left alone (it was started since the caller looked). Rules and routes stay if another instance lives. Return: 0; ST_EINVAL bad name; ST_ESYS (logged) */
 int keep_undo(const char *name);
 /** keep_first() - the first instance with a journal, for "which NAME is up?". Return: 0; ST_ENOENT */
 int keep_first(struct keep_journal *out);

@@ -123,6 +123,7 @@ class Result:
 class Lab:
     def __init__(self, build, long=False):
         self.build, self.long = os.path.abspath(build), long
+        self.sanitized = self._has_sanitizers()  # memory figures mean nothing then
         self.notes, self.procs, self.lock = [], [], threading.Lock()
         self.gateway = self.agent = self.sshd = self.daemon = None
         self.gateway_ports, self.fault = None, None
@@ -147,6 +148,13 @@ class Lab:
             if os.path.exists(path):
                 # A copy: another user may be unable to enter the folder of the build.
                 shutil.copy(path, self.bin)
+
+    def _has_sanitizers(self):
+        try:
+            with open(self.build + "/CMakeCache.txt") as f:
+                return "SSM_TUN_ASAN:BOOL=ON\n" in f.read()
+        except OSError:
+            return False
 
     # ---- the machine
 
@@ -559,7 +567,8 @@ Subsystem sftp internal-sftp
 
     def sanitizer_reports(self):
         bad = re.compile(r"ERROR: (AddressSanitizer|LeakSanitizer)|runtime error:|ST_BUG|BUG:|Assertion .* failed")
-        return ["%s: %s" % (p.name, m.group(0)) for p in self.procs for m in [bad.search(p.text)] if m]
+        ours = [p for p in self.procs if any(a.startswith("ssm-tun") or "/ssm-tun" in a for a in p.argv)]
+        return ["%s: %s" % (p.name, m.group(0)) for p in ours for m in [bad.search(p.text)] if m]
 
 
 # ---- plain clients in C

@@ -184,3 +184,121 @@ def device_lost(lab):
     check(p.wait(10) == 1, "exit status %s" % p.popen.returncode)
     check("device" in p.text, "nothing is said of the device")
     lab.expect_clean(before, 1.0)
+
+
+@scenario("cleanup-random")
+def cleanup_random(lab):
+    """kill -9 of daemon, keeper or both at any moment of start and end; `down`, or another `up`, leaves the host as it was."""
+    import random
+    dice = random.Random(5)
+    lab.start_far_side()
+    before = lab.picture()
+    for i in range(200 if lab.long else 24):
+        p = lab.up(wait=False)
+        time.sleep(dice.random() * 0.08)  # any moment is the point
+        who = dice.choice(("daemon", "keeper", "all"))
+        for pid, name in netns.processes().items():
+            is_keeper = "keeper" in name
+            if who == "all" or is_keeper == (who == "keeper") and (is_keeper or pid == p.pid):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        if who != "keeper":
+            p.wait()
+        # What `down` does to one that has not even claimed its name is the next scenario's matter.
+        wait_until(lambda: not p.running() or os.path.exists("/run/ssm-tun/default/control.sock"), 5, "the survivor is on its way")
+        if dice.random() < 0.3:
+            lab.run("ssm-tun", "up", "-d", "-c", lab.home + "/tun.yaml", env=lab.user_env)
+        lab.down()
+        p.wait(10)
+        try:
+            lab.expect_clean(before, 1.5)
+        except Fail as e:
+            raise Fail("round %d, %s killed: %s" % (i, who, e)) from None
+
+
+@scenario("down-race")
+def down_race(lab):
+    """`down` at any moment of a start: the tunnel ends, or stands whole; never half."""
+    import random
+    dice = random.Random(6)
+    lab.start_far_side()
+    before = lab.picture()
+    won = 0
+    for i in range(100 if lab.long else 20):
+        p = lab.up(wait=False)
+        time.sleep(dice.random() * 0.02)  # any moment is the point
+        lab.down()
+        wait_until(lambda: not p.running() or "up: 1 of 1" in p.text, 10, "the start has ended one way or the other")
+        if p.running():
+            won += 1
+            check(lab.tun("status").status == 0, "round %d: up, and status says it is not" % i)
+            rules = [x for x in lab.picture()["network"] if x.startswith("rule") and x not in before["network"]]
+            check(len(rules) >= 2, "round %d: up without its rules: %s" % (i, rules))
+            lab.down()
+        p.wait()
+        lab.expect_clean(before, 1.5)
+    lab.note("up won %d times" % won)
+
+
+@scenario("up-race")
+def up_race(lab):
+    """Six `up` at the same moment: one comes up, the others say so and leave it alone."""
+    lab.start_far_side()
+    before = lab.picture()
+    path = lab.write_config()
+    for _ in range(3):
+        ups = [lab.spawn("up-%d" % i, ["ssm-tun", "up", "-c", path], env=lab.user_env) for i in range(6)]
+        wait_until(lambda: sum(p.running() for p in ups) <= 1 and any("up: 1 of 1" in p.text for p in ups), 10, "one is up")
+        losers = [p for p in ups if not p.running()]
+        check(len(losers) == 5 and all(p.popen.returncode == 1 and "up already" in p.text for p in losers),
+              "the others: %s" % [(p.popen.returncode, p.text[-150:]) for p in losers])
+        check(lab.status()["state"] == "running", "the one that won is %s" % lab.status()["state"])
+        lab.down()
+        for p in ups:
+            p.wait()
+        lab.expect_clean(before, 1.5)
+
+
+@scenario("control-socket")
+def control_socket(lab):
+    """Rude clients of the control socket lose their own connection; status goes on answering."""
+    import socket
+    path = "/run/ssm-tun/default/control.sock"
+
+    def client():
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.settimeout(10)
+        s.connect(path)
+        return s
+
+    def answer(s):
+        data = b""
+        while not data.endswith(b"\n"):
+            b = s.recv(65536)
+            if not b:
+                break
+            data += b
+        return data
+
+    lab.standard()
+    check(os.stat(path).st_mode & 0o777 == 0o600 and os.stat(path).st_uid == UID, "the socket's mode or owner")
+    check(os.stat("/run/ssm-tun/default").st_mode & 0o777 == 0o700, "the folder's mode")
+    for request in (b"\n", b"[]\n", b"{}\n", b"{\"cmd\": 7}\n", b"{\"cmd\": \"\x1b[2J\"}\n", b"\xff\xfe\n", b"x" * 70000):
+        with client() as s:
+            try:
+                s.sendall(request)
+                got = answer(s)
+            except OSError:
+                got = b""
+        check(b"\x1b" not in got and (not got or b'"ok":false' in got.replace(b" ", b"")), "%r got %r" % (request[:20], got[:200]))
+    idlers = [client() for _ in range(8)]
+    with client() as s:
+        check(b"clients" in answer(s), "a ninth client is not refused")
+    t = time.monotonic()
+    for s in idlers:
+        check(s.recv(1) == b"", "a client that says nothing got an answer")
+        s.close()
+    check(4 < time.monotonic() - t < 7, "silent clients were dropped after %.1f s" % (time.monotonic() - t))
+    check(lab.status()["state"] == "running", "status after all that")

@@ -134,4 +134,4 @@ def stalled_reader(lab):
     lab.note("the other flow kept %.0f %% of %.0f MB/s; RssAnon %+d kB" % (100 * beside / alone, alone, grown))
     check(h.hexdigest() == want, "the stalled reader's sum differs")
     check(beside >= alone / 2, "the other flow fell from %.1f to %.1f MB/s" % (alone, beside))
-    check(grown < 4 * 1024, "RssAnon grew by %d kB" % grown)
+    check(grown < 4 * 1024 or lab.sanitized, "RssAnon grew by %d kB" % grown)

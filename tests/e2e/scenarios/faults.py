@@ -29,6 +29,23 @@ def faults(lab):
     lab.note("%d messages resent" % resent)
 
 
+@scenario("cuts")
+def cuts(lab):
+    """The relay cuts both sides' WebSockets again and again: the flows only pause, every sum agrees."""
+    size = (512 if lab.long else 32) * MIB
+    lab.standard(fault="cut-after=8000000,cut-side=both,loss=0.005,seed=3")
+    port = lab.start_flowgen()
+    sessions = [s["session_id"] for s in lab.status()["upstreams"][0]["sessions"]]
+    for args in (("--up", size), ("--down", size)):
+        r = lab.flowgen("xfer", V4, port, *args, timeout=900)
+        check(r["ok"] == 1, "%s: %s" % (args, r))
+        lab.note("%.1f/%.1f MB/s" % (r["up_mb_s"], r["down_mb_s"]))
+    again = lab.daemon.text.count("resumed after")
+    check(again >= 4, "only %d cuts: nothing was shown" % again)
+    check([s["session_id"] for s in lab.status()["upstreams"][0]["sessions"]] == sessions, "the session is another one now")
+    lab.note("%d cuts" % again)
+
+
 def open_echo(lab, port):
     s = connect(V4, port)
     s.sendall(b"echo\n!")

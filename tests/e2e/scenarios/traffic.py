@@ -85,7 +85,7 @@ def bulk_sums(lab):
         check(r["ok"] == flows, "%d of %d flows: %s" % (r["ok"], flows, r))
         lab.note("%d flows %.0f/%.0f MB/s" % (flows, r["up_mb_s"], r["down_mb_s"]))
     lab.note("RssAnon at most %.1f MiB" % (rss.peak / 1024))
-    check(0 < rss.peak < RSS_MAX_KB, "RssAnon reached %d kB" % rss.peak)
+    check(0 < rss.peak and (rss.peak < RSS_MAX_KB or lab.sanitized), "RssAnon reached %d kB" % rss.peak)
 
 
 @scenario("idle-1000", alone=True)
@@ -111,7 +111,7 @@ def idle_1000(lab):
     t = time.monotonic()
     use_all(socks, b"b")
     lab.note("all used again in %.2f s" % (time.monotonic() - t))
-    check(netns.status_kb(pid, "RssAnon") < RSS_MAX_KB, "RssAnon is beyond its limit")
+    check(netns.status_kb(pid, "RssAnon") < RSS_MAX_KB or lab.sanitized, "RssAnon is beyond its limit")
     for s in socks:
         s.close()
     wait_until(lambda: lab.status()["flows"]["now"] == 0, 15, "the flows have ended")
