@@ -86,7 +86,7 @@ static char *services_url(const struct aws_profile *p)
 
 		line++;
 		word = strcspn(line, " \t=\n");
-		if (word == strlen("endpoint_url") && !strncmp(line, "endpoint_url", word)) {
+		if (word == strlen("endpoint_url") && strncmp(line, "endpoint_url", word) == 0) {
 			const char *value = line + word + strspn(line + word, " \t=");
 
 			return strndup(value, strcspn(value, " \t\n"));
@@ -106,7 +106,7 @@ static char *url_configured(const struct aws_account *acc, const struct aws_prof
 		return strdup(acc->endpoint_url);
 	if (!off)
 		off = aws_profile_get(p, "ignore_configured_endpoint_urls");
-	if (off && !strcasecmp(off, "true"))
+	if (off && strcasecmp(off, "true") == 0)
 		return NULL;
 	if ((url = aws_env(a, "AWS_ENDPOINT_URL_SSM")) || (url = aws_env(a, "AWS_ENDPOINT_URL")))
 		return strdup(url);
@@ -121,7 +121,8 @@ static char *url_of_region(const char *region)
 	char *url;
 	size_t i = 0;
 
-	while (strncmp(region, partitions[i].region_prefix, strlen(partitions[i].region_prefix)))
+	while (strncmp(region, partitions[i].region_prefix, strlen(partitions[i].region_prefix)) !=
+	       0)
 		i++;
 	if (asprintf(&url, "https://ssm.%s.%s/", region, partitions[i].suffix) < 0)
 		return NULL;
@@ -173,7 +174,7 @@ static bool url_has(CURLU *u, CURLUPart part)
 static bool url_is_scheme(CURLU *u, const char *scheme)
 {
 	char *value = url_part(u, CURLUPART_SCHEME, 0);
-	bool is = value && !strcasecmp(value, scheme);
+	bool is = value && strcasecmp(value, scheme) == 0;
 
 	curl_free(value);
 	return is;
@@ -251,7 +252,7 @@ static bool entry_covers(const char *entry, size_t len, const char *host, const 
 		if (whole < len)
 			continue;
 		tail = forms[i] + whole - len;
-		if (!strncasecmp(tail, entry, len) && (whole == len || tail[-1] == '.'))
+		if (strncasecmp(tail, entry, len) == 0 && (whole == len || tail[-1] == '.'))
 			return true;
 	}
 	return false;
@@ -261,7 +262,7 @@ static bool is_bypassed(const char *list, const char *host, uint16_t port)
 {
 	char host_port[AWS_HOST_MAX + 8];
 
-	if (!strcmp(list, "*"))
+	if (strcmp(list, "*") == 0)
 		return true;
 	snprintf(host_port, sizeof(host_port), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
 	while (*list) {
@@ -295,9 +296,9 @@ int aws_proxy_find(char **out, const struct aws *a, bool tls, const char *host, 
 	*out = NULL;
 	if (!url || (except && is_bypassed(except, host, port)))
 		return 0;
-	if (!strncasecmp(url, "http:", 5) || !strncasecmp(url, "https:", 6))
+	if (strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0)
 		return (*out = strdup(url)) ? 0 : ST_ENOMEM;
-	if (asprintf(out, "http:%s%s", strncmp(url, "//", 2) ? "//" : "", url) < 0) {
+	if (asprintf(out, "http:%s%s", strncmp(url, "//", 2) != 0 ? "//" : "", url) < 0) {
 		*out = NULL;
 		return ST_ENOMEM;
 	}

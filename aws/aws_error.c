@@ -111,7 +111,7 @@ void aws_error_hint(struct aws_error *e, const char *fmt, ...)
 static const struct code_row *row_find(const char *code, long status)
 {
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
-		if (!strcmp(codes[i].code, code))
+		if (strcmp(codes[i].code, code) == 0)
 			return &codes[i];
 	if (status == 429 || status == 500 || (status >= 502 && status <= 504))
 		return &row_transient;

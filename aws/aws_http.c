@@ -35,7 +35,7 @@ static bool header_copy(const char *line, size_t len, const char *name, char *ou
 {
 	size_t at = strlen(name), n;
 
-	if (len <= at || strncasecmp(line, name, at) || line[at] != ':')
+	if (len <= at || strncasecmp(line, name, at) != 0 || line[at] != ':')
 		return false;
 	at++;
 	while (at < len && (line[at] == ' ' || line[at] == '\t'))
@@ -54,7 +54,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	char date[64];
 	size_t len = size * n;
 
-	if (len > 5 && !strncmp(p, "HTTP/", 5))
+	if (len > 5 && strncmp(p, "HTTP/", 5) == 0)
 		h->head = (struct aws_answer_head){ 0 };
 	header_copy(p, len, "x-amzn-RequestId", h->head.request_id, sizeof(h->head.request_id));
 	header_copy(p, len, "x-amzn-ErrorType", h->head.error_type, sizeof(h->head.error_type));
@@ -174,7 +174,7 @@ int aws_http_resolve(struct aws_http *h, const char *host, uint16_t port,
 	for (size_t i = 0; !err && i < MIN(n, RESOLVE_ADDRS_MAX); i++)
 		err = buf_printf(&b, addrs[i].family == 6 ? "%s[%s]" : "%s%s", i ? "," : "",
 				 net_addr_str(text, &addrs[i]));
-	if (!err && !(err = buf_put(&b, "", 1)))
+	if (!err && buf_put(&b, "", 1) == 0)
 		h->resolve = curl_slist_append(NULL, (const char *)buf_data(&b));
 	buf_fini(&b);
 	return h->resolve ? 0 : ST_ENOMEM;

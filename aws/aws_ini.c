@@ -38,8 +38,7 @@ struct span {
 
 struct reader {
 	struct aws_ini *ini;
-	struct item *section; /* index would do; NULL before the first header */
-	size_t section_at;
+	size_t section_at;  /* SIZE_MAX before the first header */
 	size_t blank_lines; /* inside the current value, kept only if more follows */
 	bool in_value;
 	size_t indent; /* of the current key */
@@ -68,7 +67,7 @@ static char *span_dup(struct span s)
 
 static bool span_is(struct span s, const char *text)
 {
-	return text && strlen(text) == s.len && !memcmp(text, s.p, s.len);
+	return text && strlen(text) == s.len && memcmp(text, s.p, s.len) == 0;
 }
 
 static void item_fini(struct item *it)
@@ -137,7 +136,7 @@ static int read_header(struct reader *r, struct span line)
 static struct item *key_find(const struct aws_ini *ini, size_t section_at, const char *key)
 {
 	for (size_t i = section_at + 1; i < ini->n && ini->items[i].key; i++)
-		if (!strcmp(ini->items[i].key, key))
+		if (strcmp(ini->items[i].key, key) == 0)
 			return &ini->items[i];
 	return NULL;
 }
@@ -300,10 +299,11 @@ const char *aws_ini_profile(const struct aws_ini *ini, const char *profile)
 
 		if (!section)
 			continue;
-		if (!strncmp(section, "profile", 7)) {
-			if (shell_words(section, word, sizeof(word)) == 2 && !strcmp(word, profile))
+		if (strncmp(section, "profile", 7) == 0) {
+			if (shell_words(section, word, sizeof(word)) == 2 &&
+			    strcmp(word, profile) == 0)
 				found = section;
-		} else if (!strcmp(section, "default") && !strcmp(profile, "default")) {
+		} else if (strcmp(section, "default") == 0 && strcmp(profile, "default") == 0) {
 			found = section;
 		}
 	}

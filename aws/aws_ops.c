@@ -65,7 +65,8 @@ int aws_op_answer(struct aws_session *out, json_t *root, const struct aws_reques
 	if (url_len == 0 || url_len > AWS_STREAM_URL_MAX)
 		return nonsense(rq, "no usable StreamUrl", error);
 	/* A token must not be led to the clear by an answer that came encrypted. */
-	if (strncmp(out->stream_url, "wss://", 6) && (tls || strncmp(out->stream_url, "ws://", 5)))
+	if (strncmp(out->stream_url, "wss://", 6) != 0 &&
+	    (tls || strncmp(out->stream_url, "ws://", 5) != 0))
 		return nonsense(rq, "StreamUrl is not wss://", error);
 	if (max >= MAX_PAYLOAD_MIN && max <= MAX_PAYLOAD_MAX)
 		out->max_payload = (uint32_t)max;

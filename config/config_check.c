@@ -156,7 +156,7 @@ static bool was_set(const struct cfg_loader *ld, const char *upstream, const cha
 
 	snprintf(path, sizeof(path), "upstreams.%s.%s", upstream, key);
 	for (const struct cfg_source *s = ld->owned->sources; s; s = s->next)
-		if (!strcmp(s->path, path))
+		if (strcmp(s->path, path) == 0)
 			return strcmp(s->place.file, "default");
 	return false;
 }

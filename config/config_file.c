@@ -152,7 +152,7 @@ static bool is_toml(const char *path)
 {
 	size_t len = strlen(path);
 
-	return len > 5 && !strcasecmp(path + len - 5, ".toml");
+	return len > 5 && strcasecmp(path + len - 5, ".toml") == 0;
 }
 
 static int candidate_read(struct cfg_loader *ld, enum candidate which, const char *path,

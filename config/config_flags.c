@@ -41,13 +41,13 @@ static const struct cfg_key *row_of(const char *name, char path[CFG_PATH_MAX],
 
 	upstream[0] = '\0';
 	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
-		if (shorts[i].path && !strcmp(shorts[i].name, name)) {
+		if (shorts[i].path && strcmp(shorts[i].name, name) == 0) {
 			text_copy(path, CFG_PATH_MAX, shorts[i].path);
 			return cfg_key_find(path);
 		}
 	if (strlen(name) + sizeof(ONE_UPSTREAM) > CFG_PATH_MAX || strchr(name, '*'))
 		return NULL;
-	if (!strncmp(name, "upstreams.", 10) && (dot = strchr(name + 10, '.'))) {
+	if (strncmp(name, "upstreams.", 10) == 0 && (dot = strchr(name + 10, '.'))) {
 		rest = name + 10;
 		if ((size_t)(dot - rest) > CFG_NAME_MAX)
 			return NULL;
@@ -59,7 +59,7 @@ static const struct cfg_key *row_of(const char *name, char path[CFG_PATH_MAX],
 		return cfg_key_find(path);
 	}
 	text_copy(path, CFG_PATH_MAX, name);
-	if (strncmp(name, "routes.", 7) && (key = cfg_key_find(path)))
+	if (strncmp(name, "routes.", 7) != 0 && (key = cfg_key_find(path)))
 		return key;
 	snprintf(path, CFG_PATH_MAX, ONE_UPSTREAM "%s", name);
 	return cfg_key_find(path);
@@ -72,7 +72,7 @@ bool cfg_flag_known(const char *name, bool *takes_list, bool *later)
 
 	*takes_list = *later = false;
 	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
-		if (!shorts[i].path && !strcmp(shorts[i].name, name)) {
+		if (!shorts[i].path && strcmp(shorts[i].name, name) == 0) {
 			*later = shorts[i].later;
 			*takes_list = shorts[i].value[0] != '\0';
 			return true;
@@ -87,7 +87,7 @@ bool cfg_flag_known(const char *name, bool *takes_list, bool *later)
 bool cfg_flags_have(const struct cfg_opts *opts, const char *name)
 {
 	for (size_t i = 0; i < opts->n_flags; i++)
-		if (!strcmp(opts->flags[i].name, name))
+		if (strcmp(opts->flags[i].name, name) == 0)
 			return true;
 	return false;
 }
@@ -167,7 +167,7 @@ static void set_path(struct cfg_loader *ld, const char *path, const char *upstre
 
 	for (; map && (dot = strchr(path, '.')); path = dot + 1) {
 		snprintf(part, sizeof(part), "%.*s", (int)(dot - path), path);
-		map = map_in(ld, map, strcmp(part, "*") ? part : upstream, at);
+		map = map_in(ld, map, strcmp(part, "*") != 0 ? part : upstream, at);
 	}
 	if (map)
 		set_leaf(ld, map, path, flag, is_list, at);
@@ -223,7 +223,7 @@ static void merge_one(struct cfg_loader *ld, const struct cfg_flag *flag)
 		cfg_error(ld, &at, "needs a value");
 		return;
 	}
-	if (!strcmp(flag->name, "route")) {
+	if (strcmp(flag->name, "route") == 0) {
 		add_route(ld, flag, &at);
 		return;
 	}
@@ -238,7 +238,7 @@ void cfg_flags_merge(struct cfg_loader *ld)
 	/* targets first: they make the upstream that the others are for */
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < ld->opts->n_flags; i++)
-			if (!strcmp(ld->opts->flags[i].name, "target") == (pass == 0))
+			if ((strcmp(ld->opts->flags[i].name, "target") == 0) == (pass == 0))
 				merge_one(ld, &ld->opts->flags[i]);
 }
 
@@ -261,11 +261,12 @@ void cfg_flags_help(FILE *to)
 
 	for (size_t i = 0; i < ARRAY_LEN(shorts); i++) {
 		const struct cfg_key *key = shorts[i].path ? cfg_key_find(shorts[i].path) : NULL;
+		const char *help = shorts[i].help ? shorts[i].help : key ? key->help : "";
 
 		if (shorts[i].later)
 			continue;
 		snprintf(line, sizeof(line), "--%s %s", shorts[i].name, shorts[i].value);
-		fprintf(to, "  %-34s %s\n", line, shorts[i].help ? shorts[i].help : key->help);
+		fprintf(to, "  %-34s %s\n", line, help);
 	}
 	fputs("\nkeys of the file; with one upstream \"upstreams.NAME.\" may be left out:\n", to);
 	for (size_t i = 0; i < cfg_keys_n; i++) {
@@ -273,7 +274,7 @@ void cfg_flags_help(FILE *to)
 		const char *star = strchr(key->path, '*');
 
 		if (key->serve == CFG_LATER || key->kind == CFG_K_SECRET ||
-		    !strncmp(key->path, "routes.", 7))
+		    strncmp(key->path, "routes.", 7) == 0)
 			continue;
 		if (star)
 			snprintf(line, sizeof(line), "--%.*sNAME%s=%s", (int)(star - key->path),

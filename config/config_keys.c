@@ -50,7 +50,9 @@ static bool is_region(const char *text)
 
 static bool is_url(const char *text)
 {
-	size_t scheme = !strncmp(text, "https://", 8) ? 8 : !strncmp(text, "http://", 7) ? 7 : 0;
+	size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
+			: strncmp(text, "http://", 7) == 0 ? 7
+							   : 0;
 
 	return scheme && text[scheme] && is_made_of(text + scheme, ".-_:/[]%~");
 }
@@ -85,7 +87,7 @@ static bool is_user(const char *text)
 /* IFNAMSIZ is 16; the kernel's dev_valid_name() */
 static bool is_device(const char *text)
 {
-	return strcmp(text, ".") && strcmp(text, "..") && is_made_of(text, "._-");
+	return strcmp(text, ".") != 0 && strcmp(text, "..") != 0 && is_made_of(text, "._-");
 }
 
 #define NAMES_NOTE "accepted; names are served by a later version, rules of addresses work now"
@@ -277,7 +279,7 @@ const struct cfg_key cfg_keys[] = {
 	{ .path = "limits.memory",
 	  .kind = CFG_K_BYTES,
 	  .offset = IN_C(limits.memory_bytes),
-	  .min = 1024 * 1024,
+	  .min = MIB(1),
 	  .max = UINT64_C(64) << 30,
 	  .def = "96MiB",
 	  .help = "payload bytes of the process" },
@@ -293,7 +295,7 @@ _Static_assert(ARRAY_LEN(cfg_keys) <= CFG_KEYS_MAX, "a set of keys must fit 64 b
 const struct cfg_key *cfg_key_find(const char *path)
 {
 	for (size_t i = 0; i < cfg_keys_n; i++)
-		if (!strcmp(cfg_keys[i].path, path))
+		if (strcmp(cfg_keys[i].path, path) == 0)
 			return &cfg_keys[i];
 	return NULL;
 }
@@ -305,7 +307,7 @@ static const char *below(const char *path, const char *section)
 
 	if (!len)
 		return path;
-	return !strncmp(path, section, len) && path[len] == '.' ? path + len + 1 : NULL;
+	return strncmp(path, section, len) == 0 && path[len] == '.' ? path + len + 1 : NULL;
 }
 
 bool cfg_key_is_section(const char *path)

@@ -20,7 +20,7 @@ static const char *name_keep(struct cfg_report *r, const char *name)
 	if (!name)
 		return NULL;
 	while (at < r->names_len) {
-		if (!strcmp(r->names + at, name))
+		if (strcmp(r->names + at, name) == 0)
 			return r->names + at;
 		at += strlen(r->names + at) + 1;
 	}
@@ -112,7 +112,7 @@ void cfg_report_print(const struct cfg_report *report, FILE *to)
 
 struct cfg_where cfg_where(const struct cfg_place *at)
 {
-	struct cfg_where w;
+	struct cfg_where w = { 0 };
 
 	if (at->line)
 		snprintf(w.s, sizeof(w.s), "line %u", at->line);

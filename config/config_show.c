@@ -24,7 +24,7 @@ static const struct cfg_place *source_of(const struct cfg_owned *o, const char *
 	const struct cfg_place *place = NULL;
 
 	for (const struct cfg_source *s = o->sources; s; s = s->next)
-		if (!strcmp(s->path, path))
+		if (strcmp(s->path, path) == 0)
 			place = &s->place;
 	return place;
 }
@@ -163,7 +163,7 @@ static void show_row(struct shower *sh, unsigned indent, const char *rest, const
 	size_t len = dot ? (size_t)(dot - rest) : 0;
 	char line[KIB(9)];
 
-	if (len && (strncmp(sh->section, rest, len) || sh->section[len])) {
+	if (len && (strncmp(sh->section, rest, len) != 0 || sh->section[len])) {
 		snprintf(line, sizeof(line), "%.*s:", (int)len, rest);
 		print_line(sh, indent, line, NULL);
 	}

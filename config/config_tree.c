@@ -84,7 +84,7 @@ struct cfg_entry *cfg_node_find(const struct cfg_node *map, const char *key)
 	if (map->kind != CFG_MAP)
 		return NULL;
 	for (struct cfg_entry *e = map->first; e; e = e->next)
-		if (!strcmp(e->key, key))
+		if (strcmp(e->key, key) == 0)
 			return e;
 	return NULL;
 }
@@ -92,7 +92,7 @@ struct cfg_entry *cfg_node_find(const struct cfg_node *map, const char *key)
 bool cfg_node_is_nothing(const struct cfg_node *node)
 {
 	return node->kind == CFG_SCALAR && node->is_plain &&
-	       (!*node->text || !strcmp(node->text, "~") || !strcmp(node->text, "null"));
+	       (!*node->text || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0);
 }
 
 static struct cfg_place place_of(const struct builder *b, const yaml_mark_t *mark)
@@ -164,7 +164,7 @@ static void place_node(struct builder *b, struct cfg_node *node, const yaml_mark
 		refuse(b, mark, "a key must be a plain word");
 		return;
 	}
-	if (!strcmp(node->text, "<<") && node->is_plain) {
+	if (strcmp(node->text, "<<") == 0 && node->is_plain) {
 		refuse(b, mark, "merge keys (<<) are not supported: write the keys out");
 		return;
 	}
@@ -220,8 +220,10 @@ static void on_open(struct builder *b, const yaml_event_t *ev, enum cfg_node_kin
 
 static void on_close(struct builder *b)
 {
-	struct anchor *a = b->levels[--b->depth].anchor;
+	struct anchor *a;
 
+	ST_ASSERT(b->depth > 0); /* libyaml ends nothing that it did not begin */
+	a = b->levels[--b->depth].anchor;
 	if (a)
 		a->is_open = false;
 }
@@ -237,7 +239,7 @@ static void on_alias(struct builder *b, const yaml_event_t *ev)
 	}
 	if (is_too_many(b, &ev->start_mark))
 		return;
-	while (a && strcmp(a->name, name))
+	while (a && strcmp(a->name, name) != 0)
 		a = a->next;
 	if (!a || a->is_open)
 		refuse(b, &ev->start_mark,

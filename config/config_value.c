@@ -51,7 +51,7 @@ static bool is_chosen(const struct value *v, unsigned *index)
 	size_t at = 0;
 
 	for (unsigned i = 0; c[i]; i++) {
-		if (*c[i] && !strcmp(c[i], v->node->text)) {
+		if (*c[i] && strcmp(c[i], v->node->text) == 0) {
 			*index = i;
 			return true;
 		}
@@ -149,7 +149,7 @@ static bool unit_parse(const char *text, const struct unit *units, size_t n_unit
 	if (!number_parse(text, digits, &n))
 		return false;
 	for (size_t i = 0; i < n_units; i++)
-		if (!strcmp(text + digits, units[i].name)) {
+		if (strcmp(text + digits, units[i].name) == 0) {
 			if (n > UINT64_MAX / units[i].factor)
 				return false;
 			*out = n * units[i].factor;
@@ -233,9 +233,9 @@ static bool set_number(const struct value *v)
 
 static bool set_bool(const struct value *v)
 {
-	bool is_true = !strcmp(v->node->text, "true");
+	bool is_true = strcmp(v->node->text, "true") == 0;
 
-	if (!is_true && strcmp(v->node->text, "false"))
+	if (!is_true && strcmp(v->node->text, "false") != 0)
 		return refuse(v, "true or false is expected");
 	*(bool *)field(v) = is_true;
 	return true;
@@ -265,7 +265,7 @@ static bool is_fingerprint(const char *text)
 	static const char alphabet[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-	return !strncmp(text, "SHA256:", 7) && strlen(text + 7) == 43 &&
+	return strncmp(text, "SHA256:", 7) == 0 && strlen(text + 7) == 43 &&
 	       strspn(text + 7, alphabet) == 43;
 }
 
@@ -274,9 +274,9 @@ static bool set_host_key(const struct value *v)
 	struct cfg_ssh *ssh = &((struct cfg_upstream *)v->base)->ssh;
 	const char *text = v->node->text;
 
-	if (!strcmp(text, "accept-new")) {
+	if (strcmp(text, "accept-new") == 0) {
 		ssh->host_key = CFG_HOST_KEY_ACCEPT_NEW;
-	} else if (!strcmp(text, "strict")) {
+	} else if (strcmp(text, "strict") == 0) {
 		ssh->host_key = CFG_HOST_KEY_STRICT;
 	} else if (is_fingerprint(text)) {
 		ssh->host_key = CFG_HOST_KEY_PINNED;
@@ -295,7 +295,8 @@ static bool set_pace(const struct value *v)
 	const char *text = v->node->text;
 	uint64_t n = 0;
 
-	if (strcmp(text, "off") && (!number_parse(text, strlen(text), &n) || n < 1 || n > PACE_MAX))
+	if (strcmp(text, "off") != 0 &&
+	    (!number_parse(text, strlen(text), &n) || n < 1 || n > PACE_MAX))
 		return refuse(v, "off or 1 to 100000 messages a second is expected");
 	u->pace_per_s = (uint32_t)n;
 	u->pace_set = true;
@@ -315,7 +316,7 @@ static bool target_add(const struct value *v, const struct cfg_node *node)
 		cfg_error(v->ld, &node->place, "%s: a target's id is expected here", v->path);
 		return false;
 	}
-	if (!strncmp(node->text, "tag:", 4)) {
+	if (strncmp(node->text, "tag:", 4) == 0) {
 		cfg_error(v->ld, &node->place, "%s: targets by tag are not yet supported", v->path);
 		return false;
 	}
@@ -323,7 +324,7 @@ static bool target_add(const struct value *v, const struct cfg_node *node)
 	    strspn(node->text, ok) != strlen(node->text))
 		return refuse(&item, "an id as i-… or mi-… is expected");
 	for (size_t i = 0; i < u->n_targets; i++)
-		if (!strcmp(u->targets[i], node->text)) {
+		if (strcmp(u->targets[i], node->text) == 0) {
 			cfg_error(v->ld, &node->place, "%s: %s stands twice", v->path,
 				  cfg_quote(node->text).s);
 			return false;
@@ -387,14 +388,14 @@ bool cfg_action_set(struct cfg_loader *ld, const struct cfg_node *node, const ch
 
 	for (size_t i = CFG_TO_DIRECT; i < ARRAY_LEN(words); i++) {
 		names[n++] = words[i];
-		if (!strcmp(node->text, words[i])) {
+		if (strcmp(node->text, words[i]) == 0) {
 			*action = (enum cfg_action)i;
 			return true;
 		}
 	}
 	for (size_t i = 0; i < c->n_upstreams; i++) {
 		names[n++] = c->upstreams[i].name;
-		if (!strcmp(node->text, c->upstreams[i].name)) {
+		if (strcmp(node->text, c->upstreams[i].name) == 0) {
 			*action = CFG_TO_UPSTREAM;
 			*upstream = (uint32_t)i;
 			return true;
@@ -413,7 +414,7 @@ static bool set_action(const struct value *v)
 	struct cfg_route *r = v->base;
 	struct config *c = v->base;
 
-	if (!strncmp(v->key->path, "routes.", 7))
+	if (strncmp(v->key->path, "routes.", 7) == 0)
 		return cfg_action_set(v->ld, v->node, v->path, &r->action, &r->upstream);
 	return cfg_action_set(v->ld, v->node, v->path, &c->default_action, &c->default_upstream);
 }

@@ -90,7 +90,7 @@ static bool is_repeated(struct cfg_loader *ld, const struct cfg_node *map,
 {
 	const struct cfg_entry *first = map->first;
 
-	while (first != e && strcmp(first->key, e->key))
+	while (first != e && strcmp(first->key, e->key) != 0)
 		first = first->next;
 	if (first == e)
 		return false;
@@ -123,7 +123,8 @@ static void walk_map(struct cfg_loader *ld, struct scope *sc, const struct cfg_n
 			continue;
 		path_join(path, section, e->key);
 		path_join(shown, section_shown, e->key);
-		if (!*sc->pattern && (!strcmp(path, "upstreams") || !strcmp(path, "routes")))
+		if (!*sc->pattern &&
+		    (strcmp(path, "upstreams") == 0 || strcmp(path, "routes") == 0))
 			continue;
 		if ((key = cfg_key_find(path)) && !strchr(e->key, '.') && !strchr(e->key, '*'))
 			leaf(ld, sc, key, e, shown);
@@ -141,7 +142,7 @@ static bool row_is_of(const struct cfg_key *key, const struct scope *sc)
 
 	if (!len)
 		return !strchr(key->path, '*');
-	return !strncmp(key->path, sc->pattern, len) && key->path[len] == '.';
+	return strncmp(key->path, sc->pattern, len) == 0 && key->path[len] == '.';
 }
 
 static void set_defaults(struct cfg_loader *ld, struct scope *sc)
@@ -177,7 +178,8 @@ static void walk_upstream(struct cfg_loader *ld, const struct cfg_entry *e)
 			  CFG_NAME_MAX, cfg_quote(e->key).s);
 		return;
 	}
-	if (!strcmp(e->key, "direct") || !strcmp(e->key, "reject") || !strcmp(e->key, "drop")) {
+	if (strcmp(e->key, "direct") == 0 || strcmp(e->key, "reject") == 0 ||
+	    strcmp(e->key, "drop") == 0) {
 		cfg_error(ld, &e->key_place, "an upstream can't be named %s: that is an action",
 			  e->key);
 		return;

@@ -22,6 +22,8 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#define ACCEPT_RETRY_MS 200U /* ours */
+
 struct client {
 	struct control *control;
 	int fd; /* -1: free */
@@ -34,6 +36,7 @@ struct control {
 	struct loop *loop;
 	int fd;
 	loop_watch watch;
+	struct loop_timer retry; /* accept again after descriptors or memory ran out */
 	uid_t owner;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	control_fn *handle;
@@ -165,6 +168,24 @@ static void refuse_now(int fd, const char *line)
 	close(fd);
 }
 
+/* The connection stays in the kernel's queue, where it would wake us at once again: do not look for a while. */
+static void accept_failed(struct control *c, uint64_t now_ms)
+{
+	if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS)
+		return;
+	log_limited(now_ms, LOG_WARN, "control: can't accept a connection: out of resources");
+	if (loop_timer_set(c->loop, &c->retry, now_ms + ACCEPT_RETRY_MS) == 0)
+		loop_fd_mod(c->loop, c->watch, 0);
+}
+
+static void on_retry(void *arg, uint64_t now_ms)
+{
+	struct control *c = arg;
+
+	(void)now_ms;
+	loop_fd_mod(c->loop, c->watch, EPOLLIN);
+}
+
 static void on_connect(void *arg, uint32_t events, uint64_t now_ms)
 {
 	struct control *c = arg;
@@ -172,8 +193,10 @@ static void on_connect(void *arg, uint32_t events, uint64_t now_ms)
 	int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		accept_failed(c, now_ms);
 		return;
+	}
 	if (!peer_allowed(c, fd)) {
 		refuse_now(fd, "{\"ok\":false,\"error\":\"only root and the user who started this "
 			       "ssm-tun may "
@@ -213,6 +236,7 @@ int control_listen(struct control **out, struct loop *loop, const char *path, ui
 	c->owner = owner;
 	c->handle = handle;
 	c->arg = arg;
+	loop_timer_init(&c->retry, on_retry, c);
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		c->clients[i] = (struct client){ .control = c, .fd = -1 };
 		loop_timer_init(&c->clients[i].deadline, on_deadline, &c->clients[i]);
@@ -248,6 +272,7 @@ void control_free(struct control *c)
 		return;
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
 		client_drop(&c->clients[i]);
+	loop_timer_cancel(c->loop, &c->retry);
 	loop_fd_del(c->loop, &c->watch);
 	close(c->fd);
 	unlink(c->path);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,14 +92,27 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 
 /* ---- keys */
 
+/* Waits for a line of the terminal @fd. Our signals are blocked and the loop does not run yet: one that comes meanwhile
+ * (Ctrl-C) ends the wait, and is not taken. Return: 0; ST_ECANCELED */
+static int wait_for_line(const struct daemon *d, int fd)
+{
+	struct pollfd p[] = { { .fd = fd, .events = POLLIN },
+			      { .fd = d->signal_fd, .events = POLLIN } };
+
+	while (poll(p, ARRAY_LEN(p), -1) < 0)
+		if (errno != EINTR)
+			return ST_ECANCELED;
+	return p[1].revents ? ST_ECANCELED : 0;
+}
+
 /* Asks on the terminal, whatever stdin is. */
 static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
 {
 	int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	struct termios old, quiet;
-	ssize_t n;
+	ssize_t n = 0;
+	int r;
 
-	(void)arg;
 	if (fd < 0)
 		return ST_ENOENT;
 	if (tcgetattr(fd, &old) < 0) {
@@ -109,12 +123,14 @@ static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	tcsetattr(fd, TCSAFLUSH, &quiet);
 	dprintf(fd, "Passphrase of %s: ", text_safe(path).s);
-	do {
-		n = read(fd, out, cap - 1); /* the terminal gives a line at a time */
-	} while (n < 0 && errno == EINTR);
+	r = wait_for_line(arg, fd);
+	while (r == 0 && (n = read(fd, out, cap - 1)) < 0 && errno == EINTR)
+		; /* the terminal gives a line at a time */
 	tcsetattr(fd, TCSAFLUSH, &old);
 	dprintf(fd, "\n");
 	close(fd);
+	if (r < 0)
+		return r;
 	if (n <= 0)
 		return ST_ENOENT;
 	out[n] = 0;
@@ -140,7 +156,7 @@ static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl
 	}
 	if (!cfg->ssh.key)
 		return 0;
-	int r = tnl_key_load(out, cfg->ssh.key, agent, ask_passphrase, NULL, text, sizeof(text));
+	int r = tnl_key_load(out, cfg->ssh.key, agent, ask_passphrase, d, text, sizeof(text));
 	if (r < 0)
 		log_error("%s: %s", cfg->name, text);
 	return r;

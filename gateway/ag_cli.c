@@ -148,13 +148,13 @@ static bool option_take(struct cli *c, int id, const char *v)
 	case O_STATE: c->ag.state_dir = v; return true;
 	case O_HOST_ID: return option_name(c->ag.host_id, v);
 	case O_ORG: return option_name(c->ag.org_id, v);
-	case O_PACE: c->ag.stock_pace = true; return !strcmp(v, "stock");
+	case O_PACE: c->ag.stock_pace = true; return strcmp(v, "stock") == 0;
 	case O_MAX_PAYLOAD:
 	case O_SSH_PORT: return option_number(c, id, v);
 	case O_ALLOW: return option_allow(c, v);
 	case O_LOG_FORMAT:
-		c->format = !strcmp(v, "json") ? LOG_JSON : LOG_TEXT;
-		return !strcmp(v, "json") || !strcmp(v, "text");
+		c->format = strcmp(v, "json") == 0 ? LOG_JSON : LOG_TEXT;
+		return strcmp(v, "json") == 0 || strcmp(v, "text") == 0;
 	case 'v': c->level++; return true;
 	case 'q': c->level--; return true;
 	default: return false;

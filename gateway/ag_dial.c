@@ -18,7 +18,7 @@ static int url_split(const char *url, char host[256], char port[6])
 
 	if (!p)
 		return ST_EINVAL;
-	text_copy(port, 6, !strncmp(url, "wss:", 4) ? "443" : "80");
+	text_copy(port, 6, strncmp(url, "wss:", 4) == 0 ? "443" : "80");
 	p += 3;
 	end = p + strcspn(p, "/?#");
 	colon = memrchr(p, ':', (size_t)(end - p));
@@ -70,7 +70,7 @@ int ag_resolve(struct net_endpoint *out, const char *url)
 
 bool ag_url_is_safe(const char *gateway, const char *url)
 {
-	if (!strncmp(url, "wss://", 6))
+	if (strncmp(url, "wss://", 6) == 0)
 		return true;
-	return !strncmp(url, "ws://", 5) && !strncmp(gateway, "ws://", 5);
+	return strncmp(url, "ws://", 5) == 0 && strncmp(gateway, "ws://", 5) == 0;
 }

@@ -78,13 +78,13 @@ bool ag_link_address(const struct ag_link *l, const char *url, struct net_endpoi
 /* ---- ag_session.c: sessions ---- */
 
 int ags_new(struct ags **out, struct ag *ag);
-void ags_free(struct ags *s);
+void ags_free(struct ags *all);
 /** ags_start() - session.start; @body is foreign and borrowed */
-void ags_start(struct ags *s, const json_t *body);
-void ags_terminate(struct ags *s, const json_t *body);
+void ags_start(struct ags *all, const json_t *body);
+void ags_terminate(struct ags *all, const json_t *body);
 /** ags_reopened() - the answer to session.reopen */
-void ags_reopened(struct ags *s, const json_t *body);
+void ags_reopened(struct ags *all, const json_t *body);
 /** ags_online() - the control connection stands (again): ends that could not be told are told, lost sockets reopened */
-void ags_online(struct ags *s);
+void ags_online(struct ags *all);
 
 #endif

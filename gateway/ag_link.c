@@ -208,13 +208,13 @@ static void on_error(struct ag_link *l, const json_t *body)
 	const char *code = json_str(body, "error"), *message = json_str(body, "message");
 
 	if (l->state == ONLINE && code &&
-	    (!strcmp(code, "invalid_token") || !strcmp(code, "not_registered"))) {
+	    (strcmp(code, "invalid_token") == 0 || strcmp(code, "not_registered") == 0)) {
 		register_start(l, "the gateway does not know our token");
 		return;
 	}
 	log_warn("gateway: %s: %s", text_safe(code).s, text_safe(message).s);
 	if (l->state == REGISTERING || l->state == PROVING) {
-		if (code && !strcmp(code, "not_registered"))
+		if (code && strcmp(code, "not_registered") == 0)
 			return; /* about the heartbeat that went before */
 		ws_close(l->ag->ws, l->conn, 1000, "registration refused");
 	}
@@ -222,19 +222,19 @@ static void on_error(struct ag_link *l, const json_t *body)
 
 static void on_response(struct ag_link *l, const struct env *e)
 {
-	if (l->state == REGISTERING && !strcmp(e->channel, CH_REGISTER))
+	if (l->state == REGISTERING && strcmp(e->channel, CH_REGISTER) == 0)
 		on_challenge(l, e->body);
-	else if (l->state == PROVING && !strcmp(e->channel, CH_COMPLETE))
+	else if (l->state == PROVING && strcmp(e->channel, CH_COMPLETE) == 0)
 		on_registered(l, e->body);
-	else if (!strcmp(e->channel, CH_SESSION_REOPEN))
+	else if (strcmp(e->channel, CH_SESSION_REOPEN) == 0)
 		ags_reopened(l->ag->sessions, e->body);
 }
 
 static void on_request(struct ag_link *l, const struct env *e)
 {
-	if (!strcmp(e->channel, CH_SESSION_START))
+	if (strcmp(e->channel, CH_SESSION_START) == 0)
 		ags_start(l->ag->sessions, e->body);
-	else if (!strcmp(e->channel, CH_SESSION_TERMINATE))
+	else if (strcmp(e->channel, CH_SESSION_TERMINATE) == 0)
 		ags_terminate(l->ag->sessions, e->body);
 	else
 		log_debug("link: request on %s ignored", text_safe(e->channel).s);
@@ -311,7 +311,7 @@ static void dial(struct ag_link *l)
 	const struct ag *ag = l->ag;
 	char url[512], key[CODEC_B64_LEN(GW_PUBKEY_LEN)], limit[16];
 	const char *headers[] = { "User-Agent",
-				  "ssm-tun-agent/" SSM_TUN_VERSION,
+				  ("ssm-tun-agent/" SSM_TUN_VERSION),
 				  "X-Agent-ID",
 				  ag->opts->host_id,
 				  "X-Agent-Public-Key",
@@ -362,7 +362,7 @@ bool ag_link_address(const struct ag_link *l, const char *url, struct net_endpoi
 	size_t n = strlen(l->ag->opts->gateway);
 
 	*out = l->address;
-	return l->address.port && !strncmp(url, l->ag->opts->gateway, n) && url[n] == '/';
+	return l->address.port && strncmp(url, l->ag->opts->gateway, n) == 0 && url[n] == '/';
 }
 
 int ag_link_new(struct ag_link **out, struct ag *ag)

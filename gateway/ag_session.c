@@ -293,9 +293,10 @@ static void on_retry(void *arg, uint64_t now_ms)
 	json_t *body = json_pack("{s:s}", "session_id", s->id);
 
 	(void)now_ms;
-	if (s->state != AGS_OVER && !s->conn &&
-	    ag_link_request(s->all->ag->link, CH_SESSION_REOPEN, body) == 0)
-		retry_later(s); /* in case that no answer comes */
+	if (s->state != AGS_OVER && !s->conn && ag_link_is_online(s->all->ag->link)) {
+		ag_link_request(s->all->ag->link, CH_SESSION_REOPEN, body);
+		retry_later(s); /* in case that no answer comes, or that it could not be sent */
+	}
 	json_decref(body);
 }
 
@@ -435,7 +436,7 @@ static struct ag_session *session_find(struct ags *all, const char *id)
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos)))
-		if (s->state != AGS_OVER && !strcmp(s->id, id))
+		if (s->state != AGS_OVER && strcmp(s->id, id) == 0)
 			return s;
 	return NULL;
 }

@@ -146,6 +146,8 @@ static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)
 		tcp_connected(s);
 	else if (events & EPOLLOUT)
 		tcp_write_waiting(s);
+	if (s->state == AGS_FLUSHING && (events & (EPOLLHUP | EPOLLERR)))
+		ag_tcp_close(s); /* gone both ways: it would wake us until all is acknowledged */
 	if (s->state == AGS_LIVE && s->connected && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
 		if (!ssm_chan_room(s->chan) && !(events & EPOLLIN)) {
 			ag_tcp_failed(s, ECONNRESET); /* a hang-up that can't be asked off */
@@ -182,6 +184,8 @@ int ag_tcp_data(struct ag_session *s, const uint8_t *p, size_t len)
 	size_t taken = 0;
 	int err;
 
+	if (s->fd < 0)
+		return 0; /* the port has gone: nobody takes it */
 	if (!s->connected || len > buf_room(&s->to_tcp)) {
 		s->input_held = true;
 		return ST_EAGAIN;

@@ -53,7 +53,7 @@ static struct agent_conn *conn_find(const struct gwa *a, const char *uid)
 	list_for_each (n, &a->conns) {
 		struct agent_conn *c = container_of(n, struct agent_conn, node);
 
-		if (c->online && !strcmp(c->uid, uid))
+		if (c->online && strcmp(c->uid, uid) == 0)
 			return c;
 	}
 	return NULL;

@@ -281,7 +281,7 @@ static void connection_status(struct gw_call *c)
 		return;
 	}
 	there = target_find(c, target, &rec);
-	if (c->code && !strcmp(c->code, "InternalServerError"))
+	if (c->code && strcmp(c->code, "InternalServerError") == 0)
 		return;
 	c->code = NULL;
 	c->out = json_pack("{s:s, s:s}", "Target", text_safe(target).s, "Status",
@@ -328,9 +328,9 @@ static void reply(struct gw_call *c)
 	}
 	text = json_dumps(c->out, JSON_COMPACT);
 	ws_reply(c->gw->ws, c->req,
-		 !c->code				   ? 200
-		 : !strcmp(c->code, "InternalServerError") ? 500
-							   : 400,
+		 !c->code				       ? 200
+		 : strcmp(c->code, "InternalServerError") == 0 ? 500
+							       : 400,
 		 CONTENT_TYPE, text ? text : "", text ? strlen(text) : 0, headers);
 	free(text);
 }
@@ -372,7 +372,7 @@ void gw_api_call(struct gw_listener *l, ws_req r, const struct ws_request *req)
 	dispatch(&c, req);
 	if (c.code)
 		log_debug("api: %s answered %s", c.key.name[0] ? c.key.name : "(nobody)", c.code);
-	if (c.code && !strcmp(c.code, "AccessDeniedException"))
+	if (c.code && strcmp(c.code, "AccessDeniedException") == 0)
 		gw_store_audit(l->gw->store, c.key.name, "api.denied", c.message);
 	reply(&c);
 	json_decref(c.in);

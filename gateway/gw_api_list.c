@@ -80,15 +80,15 @@ static const char *ping_status(const struct gw_call *c, const struct gw_agent_re
 static const char *filter_value(const struct gw_call *c, const char *key,
 				const struct gw_agent_rec *rec)
 {
-	if (!strcmp(key, "InstanceIds"))
+	if (strcmp(key, "InstanceIds") == 0)
 		return rec->host_id;
-	if (!strcmp(key, "PingStatus"))
+	if (strcmp(key, "PingStatus") == 0)
 		return ping_status(c, rec);
-	if (!strcmp(key, "PlatformTypes"))
+	if (strcmp(key, "PlatformTypes") == 0)
 		return "Linux";
-	if (!strcmp(key, "AgentVersion"))
+	if (strcmp(key, "AgentVersion") == 0)
 		return rec->version;
-	if (!strcmp(key, "ResourceType"))
+	if (strcmp(key, "ResourceType") == 0)
 		return "ManagedInstance";
 	return NULL; /* tags and associations: no agent of ours has them */
 }
@@ -106,8 +106,8 @@ static bool filter_passes(const struct gw_call *c, const json_t *filter, const c
 	{
 		const char *want = json_string_value(v);
 
-		if (want && (!strcmp(want, have) ||
-			     (!strcmp(key, "InstanceIds") && !strcmp(want, rec->uid))))
+		if (want && (strcmp(want, have) == 0 ||
+			     (strcmp(key, "InstanceIds") == 0 && strcmp(want, rec->uid) == 0)))
 			return true;
 	}
 	return false;
@@ -184,7 +184,7 @@ static void session_add(void *arg, const struct gw_session_rec *rec)
 void gw_call_describe_sessions(struct gw_call *c)
 {
 	const char *state = json_str(c->in, "State");
-	struct session_list l = { .active = state && !strcmp(state, "Active") };
+	struct session_list l = { .active = state && strcmp(state, "Active") == 0 };
 
 	if (!state || (!l.active && strcmp(state, "History") != 0)) {
 		gw_call_fail(c, "ValidationException", "State must be Active or History.");

@@ -102,9 +102,9 @@ static int usage(const char *why, const char *what)
 
 static bool option_enrol(struct cli *c, const char *v)
 {
-	if (!strcmp(v, "open"))
+	if (strcmp(v, "open") == 0)
 		c->serve.enrol = GW_ENROL_OPEN;
-	else if (!strcmp(v, "approve"))
+	else if (strcmp(v, "approve") == 0)
 		c->serve.enrol = GW_ENROL_APPROVE;
 	else
 		return false;
@@ -113,8 +113,8 @@ static bool option_enrol(struct cli *c, const char *v)
 
 static bool option_format(struct cli *c, const char *v)
 {
-	c->format = !strcmp(v, "json") ? LOG_JSON : LOG_TEXT;
-	return !strcmp(v, "json") || !strcmp(v, "text");
+	c->format = strcmp(v, "json") == 0 ? LOG_JSON : LOG_TEXT;
+	return strcmp(v, "json") == 0 || strcmp(v, "text") == 0;
 }
 
 static bool option_door(struct cli *c, enum gw_door door, const char *v)
@@ -338,9 +338,9 @@ int gw_cli_main(int argc, char **argv)
 	if (!c.n_args)
 		return usage("a command is needed", NULL);
 	log_setup((enum log_level)MAX(LOG_ERROR, MIN(c.level, LOG_TRACE)), c.format);
-	if (!strcmp(c.args[0], "init"))
+	if (strcmp(c.args[0], "init") == 0)
 		return verb_init(&c);
-	if (!strcmp(c.args[0], "serve") || !strcmp(c.args[0], "run"))
+	if (strcmp(c.args[0], "serve") == 0 || strcmp(c.args[0], "run") == 0)
 		return verb_serve(&c);
 	return verb_store(&c);
 }

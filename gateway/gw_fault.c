@@ -58,8 +58,8 @@ static bool parse_number(uint64_t *out, const char *v, uint64_t max)
 
 static bool parse_side(struct gwf_spec *s, const char *v)
 {
-	s->cut_client = !strcmp(v, "client") || !strcmp(v, "both");
-	s->cut_agent = !strcmp(v, "agent") || !strcmp(v, "both");
+	s->cut_client = strcmp(v, "client") == 0 || strcmp(v, "both") == 0;
+	s->cut_agent = strcmp(v, "agent") == 0 || strcmp(v, "both") == 0;
 	return s->cut_client || s->cut_agent;
 }
 
@@ -68,24 +68,24 @@ static bool parse_pair(struct gwf_spec *s, const char *key, const char *v)
 	uint64_t n = 0;
 	bool ok;
 
-	if (!strcmp(key, "loss"))
+	if (strcmp(key, "loss") == 0)
 		return parse_probability(&s->loss, v);
-	if (!strcmp(key, "ack-loss"))
+	if (strcmp(key, "ack-loss") == 0)
 		return parse_probability(&s->ack_loss, v);
-	if (!strcmp(key, "reorder"))
+	if (strcmp(key, "reorder") == 0)
 		return parse_probability(&s->reorder, v);
-	if (!strcmp(key, "dup"))
+	if (strcmp(key, "dup") == 0)
 		return parse_probability(&s->dup, v);
-	if (!strcmp(key, "cut-after"))
+	if (strcmp(key, "cut-after") == 0)
 		return parse_number(&s->cut_after, v, UINT64_MAX);
-	if (!strcmp(key, "seed"))
+	if (strcmp(key, "seed") == 0)
 		return parse_number(&s->seed, v, UINT64_MAX);
-	if (!strcmp(key, "cut-side"))
+	if (strcmp(key, "cut-side") == 0)
 		return parse_side(s, v);
 	ok = parse_number(&n, v, 60000);
-	if (!strcmp(key, "delay"))
+	if (strcmp(key, "delay") == 0)
 		s->delay_ms = (uint32_t)n;
-	else if (!strcmp(key, "pause-unacked"))
+	else if (strcmp(key, "pause-unacked") == 0)
 		s->pause_unacked = (uint32_t)n;
 	else
 		return false;

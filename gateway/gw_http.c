@@ -265,7 +265,8 @@ static bool path_fits(const struct route *rt, const char *path)
 {
 	size_t n = strlen(rt->path);
 
-	return rt->prefix ? !strncmp(path, rt->path, n) && path[n] : !strcmp(path, rt->path);
+	return rt->prefix ? strncmp(path, rt->path, n) == 0 && path[n]
+			  : strcmp(path, rt->path) == 0;
 }
 
 static void on_request(void *arg, ws_req r, const struct ws_request *req)
@@ -294,9 +295,9 @@ static int on_upgrade(void *arg, ws_req r, const struct ws_request *req,
 	struct gw_listener *l = arg;
 	size_t n = strlen(DATA_CHANNEL);
 
-	if (l->door == GW_AGENTS && !strcmp(req->path, AGENT_PATH))
+	if (l->door == GW_AGENTS && strcmp(req->path, AGENT_PATH) == 0)
 		return gwa_upgrade(l->gw->agents, r, req, l->tls, events, events_arg);
-	if (l->door != GW_ACTIONS && !strncmp(req->path, DATA_CHANNEL, n) && req->path[n])
+	if (l->door != GW_ACTIONS && strncmp(req->path, DATA_CHANNEL, n) == 0 && req->path[n])
 		return gws_upgrade(l->gw->sessions, req->path + n, events, events_arg);
 	return 404;
 }

@@ -48,7 +48,7 @@ static inline bool gw_is_loopback(const struct net_addr *a)
 {
 	static const uint8_t one[16] = { [15] = 1 };
 
-	return a->family == 4 ? a->b[0] == 127 : a->family == 6 && !memcmp(a->b, one, 16);
+	return a->family == 4 ? a->b[0] == 127 : a->family == 6 && memcmp(a->b, one, 16) == 0;
 }
 
 /** gw_unix_ms() - the wall clock; for events that come from the network, never for intervals */

@@ -165,7 +165,7 @@ static struct pending *pending_find(struct gwr *r, const char *id, uint64_t now_
 	for (size_t i = 0; i < GWR_PENDING_MAX; i++) {
 		struct pending *p = &r->pending[i];
 
-		if (p->id[0] && p->until_ms > now_ms && !strcmp(p->id, id))
+		if (p->id[0] && p->until_ms > now_ms && strcmp(p->id, id) == 0)
 			return p;
 	}
 	return NULL;

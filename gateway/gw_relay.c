@@ -5,7 +5,7 @@
  * Theory of operation: a message goes unchanged from one socket to the other; only its MessageType
  * is looked at, since agent_session_state is meant for us. ws/ queues up to WS_QUEUE_MAX; what it
  * refuses, and what comes while the other side has no socket, is held here. When held and queued
- * bytes come within one message of GWS_HELD_MAX, the sender is no longer read; below a quarter it
+ * bytes come within one message of GWS_HELD_MAX, the sender is no longer read; at a quarter it
  * is read again. What comes in spite of that and does not fit is dropped: the sender repeats it,
  * since nobody acknowledged it. With faults switched on every message passes through gw_fault.
  */
@@ -69,7 +69,7 @@ static void steer(struct gw_relay *r, enum gw_side to)
 {
 	struct gw_relay_end *from = &r->end[gw_other(to)];
 	size_t waiting = waiting_bytes(r, to);
-	bool stop = from->stopped ? waiting >= GWS_HELD_MAX / 4
+	bool stop = from->stopped ? waiting > GWS_HELD_MAX / 4
 				  : waiting > GWS_HELD_MAX - WS_MESSAGE_MAX;
 
 	if (stop == from->stopped)
@@ -149,7 +149,7 @@ static bool is_type(const uint8_t *p, size_t len, const char *name)
 {
 	size_t n = strlen(name);
 
-	return len > TYPE_OFF && len - TYPE_OFF >= n && !memcmp(p + TYPE_OFF, name, n);
+	return len > TYPE_OFF && len - TYPE_OFF >= n && memcmp(p + TYPE_OFF, name, n) == 0;
 }
 
 /* ---- with faults ---- */
@@ -185,7 +185,7 @@ static void count_unacked(struct gw_relay *r, enum gw_side from, bool is_ack)
 		sender->unacked--;
 	if (max && !sender->told_pause && sender->unacked > max)
 		tell_pause(r, is_ack ? gw_other(from) : from, true);
-	else if (sender->told_pause && sender->unacked <= max / 2)
+	else if (sender->told_pause && (!max || sender->unacked <= max / 2))
 		tell_pause(r, is_ack ? gw_other(from) : from, false);
 }
 
@@ -242,7 +242,9 @@ void gw_relay_message(struct gw_relay *r, enum gw_side from, const uint8_t *p, s
 {
 	if (from == GW_AGENT && is_type(p, len, "agent_session_state"))
 		return;
-	if (gwf_active(&r->gw->fault) || !list_empty(&r->end[from].fault.queue))
+	/* A sender that was told to pause is told to go on, also if the faults were switched off meanwhile. */
+	if (gwf_active(&r->gw->fault) || !list_empty(&r->end[from].fault.queue) ||
+	    r->end[GW_CLIENT].told_pause || r->end[GW_AGENT].told_pause)
 		relay_faulty(r, from, p, len);
 	else
 		gw_relay_deliver(r, gw_other(from), p, len);

@@ -51,9 +51,9 @@ int gw_endpoint_parse(struct net_endpoint *out, enum gw_tls *tls, const char *s)
 	*tls = GW_TLS_DEFAULT;
 	if ((slash = strchr(copy, '/'))) {
 		*slash++ = '\0';
-		if (!strcmp(slash, "tls"))
+		if (strcmp(slash, "tls") == 0)
 			*tls = GW_TLS_ON;
-		else if (!strcmp(slash, "plain"))
+		else if (strcmp(slash, "plain") == 0)
 			*tls = GW_TLS_OFF;
 		else
 			return ST_EFORMAT;

@@ -59,7 +59,7 @@ struct gws_session *gws_session_find(struct gws *all, const char *id)
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos)))
-		if (!strcmp(s->rec.id, id))
+		if (strcmp(s->rec.id, id) == 0)
 			return s;
 	return NULL;
 }
@@ -411,7 +411,7 @@ void gws_agent_down(struct gws *all, const char *uid)
 	uint32_t pos = 0;
 
 	while ((s = hnd_next(&all->table, &pos)))
-		if (!strcmp(s->rec.agent_uid, uid) && s->state != GWS_ENDED)
+		if (strcmp(s->rec.agent_uid, uid) == 0 && s->state != GWS_ENDED)
 			note_agent(s);
 }
 
@@ -419,7 +419,7 @@ void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, c
 {
 	struct gws_session *s = gws_session_find(all, session_id);
 
-	if (s && !strcmp(s->rec.agent_uid, uid))
+	if (s && strcmp(s->rec.agent_uid, uid) == 0)
 		session_end(s, output && *output ? text_safe(output).s : "", s->rec.host_id);
 }
 

@@ -34,26 +34,27 @@ struct gws_order {
 
 /** gws_new() - with the sessions that the store says are active. Return: 0; ST_ENOMEM; ST_ESYS */
 int gws_new(struct gws **out, struct gw *gw);
-void gws_free(struct gws *s);
+void gws_free(struct gws *all);
 
 /** gws_start() - Return: 0 and *@out; ST_ENOENT if the agent is not online; ST_EFULL; ST_ESYS; ST_ENOMEM */
-int gws_start(struct gws *s, const struct gws_order *order, struct gws_ticket *out);
+int gws_start(struct gws *all, const struct gws_order *order, struct gws_ticket *out);
 /** gws_resume() - a fresh token for the client of a live session of @key_name. Return: 0; ST_ENOENT no such session of
  * that key; ST_ECLOSED it is over */
-int gws_resume(struct gws *s, const char *id, const char *key_name, struct gws_ticket *out);
+int gws_resume(struct gws *all, const char *id, const char *key_name, struct gws_ticket *out);
 /** gws_terminate() - Return: 0, also if it is over; ST_ENOENT */
-int gws_terminate(struct gws *s, const char *id, const char *key_name);
+int gws_terminate(struct gws *all, const char *id, const char *key_name);
 
 /** gws_upgrade() - a WebSocket upgrade on /v1/data-channel/…; @id: the last part of the path, still encoded */
-int gws_upgrade(struct gws *s, const char *id, const struct ws_events **events, void **events_arg);
+int gws_upgrade(struct gws *all, const char *id, const struct ws_events **events,
+		void **events_arg);
 
 /* What the control connections tell. */
-void gws_agent_up(struct gws *s, const char *uid, const char *boot_id);
-void gws_agent_down(struct gws *s, const char *uid);
+void gws_agent_up(struct gws *all, const char *uid, const char *boot_id);
+void gws_agent_down(struct gws *all, const char *uid);
 /** gws_agent_ended() - session.end of agent @uid; @output is foreign text */
-void gws_agent_ended(struct gws *s, const char *uid, const char *session_id, const char *output);
+void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, const char *output);
 /** gws_agent_reopen() - a fresh token for the agent's side. Return: 0 and @token; ST_ENOENT if it is over or not its own */
-int gws_agent_reopen(struct gws *s, const char *uid, const char *session_id,
+int gws_agent_reopen(struct gws *all, const char *uid, const char *session_id,
 		     char token[GW_TOKEN_STR]);
 
 #endif

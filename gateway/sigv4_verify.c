@@ -25,7 +25,7 @@
 #include "base/util.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
-#define HEX_LEN (CODEC_SHA256_LEN * 2U)
+#define HEX_LEN ((size_t)CODEC_SHA256_LEN * 2)
 #define SIGNED_HEADERS_MAX 64U /* ours */
 #define QUERY_PARTS_MAX 128U   /* ours */
 #define CANONICAL_MAX KIB(64)  /* ours: headers are limited to less by the HTTP server */
@@ -68,7 +68,7 @@ static char *part_value(char *p, const char *name)
 
 	while (*p == ' ')
 		p++;
-	return !strncmp(p, name, n) && p[n] == '=' ? p + n + 1 : NULL;
+	return strncmp(p, name, n) == 0 && p[n] == '=' ? p + n + 1 : NULL;
 }
 
 /* "AKID/20251120/eu-west-1/ssm/aws4_request" */
@@ -81,7 +81,7 @@ static bool scope_parse(struct credential *c, char *scope)
 	c->region = strtok_r(NULL, "/", &save);
 	c->service = strtok_r(NULL, "/", &save);
 	end = strtok_r(NULL, "/", &save);
-	return end && !strcmp(end, "aws4_request") && !strtok_r(NULL, "/", &save) &&
+	return end && strcmp(end, "aws4_request") == 0 && !strtok_r(NULL, "/", &save) &&
 	       strlen(c->access_key) <= SIGV4_ACCESS_KEY_MAX && strlen(c->date) == 8 &&
 	       strlen(c->region) <= 64 && strlen(c->service) <= 64;
 }
@@ -249,8 +249,8 @@ static int put_headers(struct buf *b, const char *names, const struct sigv4_requ
 			return ST_EINVAL;
 		if (!v)
 			return ST_ENOENT;
-		host |= !strcmp(p, "host");
-		date |= !strcmp(p, "x-amz-date");
+		host |= strcmp(p, "host") == 0;
+		date |= strcmp(p, "x-amz-date") == 0;
 		if ((r = buf_printf(b, "%s:", p)) < 0 || (r = put_value(b, v)) < 0 ||
 		    (r = buf_put(b, "\n", 1)) < 0)
 			return r;

@@ -358,7 +358,8 @@ void ssh_conn_pump(struct ssh_conn *c)
 		left = c->in.len;
 		conn_step(c);
 	} while (c->state != SSH_DEAD && (c->state != state || c->in.len < left));
-	if (c->eof && c->in.len == 0)
+	/* Also what broke in this very pass over the channels: nothing else may ever pump again. */
+	if (c->broken || (c->eof && c->in.len == 0))
 		conn_broken(c, c->state == SSH_READY ? "" : "before the log-in was done");
 	c->pumping = false;
 }
@@ -371,6 +372,11 @@ int ssh_conn_input(struct ssh_conn *c, const void *p, size_t len)
 		return 0;
 	r = buf_put(&c->in, p, len);
 	return r == ST_EFULL ? ST_EAGAIN : r;
+}
+
+bool ssh_conn_has_room(const struct ssh_conn *c)
+{
+	return c->state == SSH_DEAD || c->in.len <= SSH_CONN_IN_MAX / 2;
 }
 
 void ssh_conn_eof(struct ssh_conn *c)

@@ -64,6 +64,8 @@ void ssh_conn_free(struct ssh_conn *c);
 
 /** ssh_conn_input() - bytes from the peer, copied. Return: 0; ST_EAGAIN beyond SSH_CONN_IN_MAX: pump first */
 int ssh_conn_input(struct ssh_conn *c, const void *p, size_t len);
+/** ssh_conn_has_room() - half of SSH_CONN_IN_MAX is free: after ssh_conn_input() said ST_EAGAIN, not to be asked before */
+bool ssh_conn_has_room(const struct ssh_conn *c);
 /** ssh_conn_eof() - the peer's stream ended */
 void ssh_conn_eof(struct ssh_conn *c);
 void ssh_conn_pump(struct ssh_conn *c);

@@ -349,14 +349,21 @@ static bool agent_has(const struct tnl_key *k)
 	return found;
 }
 
-/* Return: 0 (unlocked, or left to the agent); ST_EAUTH with @text */
+/* Return: 0 (unlocked, or left to the agent); ST_EAUTH or ST_ECANCELED with @text */
 static int passphrase_ask(struct tnl_key *k, bool agent, tnl_ask_fn *ask, void *arg, char *text,
 			  size_t cap)
 {
 	if (agent && agent_has(k))
 		return 0;
 	for (int i = 0; i < PASSPHRASE_TRIES; i++) {
-		if (ask == NULL || ask(arg, k->path, k->secret->passphrase, PASSPHRASE_MAX) < 0) {
+		const int r = ask != NULL ? ask(arg, k->path, k->secret->passphrase, PASSPHRASE_MAX)
+					  : ST_ENOENT;
+
+		if (r == ST_ECANCELED) {
+			snprintf(text, cap, "interrupted");
+			return r;
+		}
+		if (r < 0) {
 			if (agent && i == 0)
 				return 0;
 			snprintf(text, cap,

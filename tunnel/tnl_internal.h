@@ -75,7 +75,6 @@ struct tnl_upstream {
 	uint32_t round_fails, round_for_good; /* of attempts since one succeeded */
 	uint32_t rounds; /* of attempts since a session was stable: the back-off's exponent */
 	uint64_t last_ready_ms;
-	bool waiting;  /* for a person */
 	uint32_t want; /* sessions that should be there */
 	struct loop_timer retry, stop_timer;
 	struct loop_task reap;

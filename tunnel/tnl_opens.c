@@ -15,6 +15,8 @@
 #include "tunnel/tnl_internal.h"
 
 #define CHANS_MAX (TNL_SESSIONS_MAX * TNL_CHANNELS_MAX + TNL_OPENS_MAX * 4U)
+/* ours: while opens are held; a session that was full or short of resources has room again without telling */
+#define LOOK_MS 500U
 #define GIVE_UP_MS 127000U /* an application's own time-out: the kernel's default for connect() */
 
 /* ---- the negative cache ---- */
@@ -237,16 +239,6 @@ static bool place(struct chan *c)
 	return true;
 }
 
-void tnl_opens_place(struct tnl_upstream *u)
-{
-	list_for_each (node, &u->pending) {
-		struct chan *c = container_of(node, struct chan, node);
-
-		if (c->state == TNL_CHAN_HELD && !place(c))
-			return;
-	}
-}
-
 /* ---- budgets ---- */
 
 static void budget_arm(struct tnl_upstream *u)
@@ -257,11 +249,26 @@ static void budget_arm(struct tnl_upstream *u)
 		const struct chan *c = container_of(node, struct chan, node);
 
 		next = MIN(next, MIN(c->deadline_ms, c->give_up_ms));
+		if (c->state == TNL_CHAN_HELD)
+			next = MIN(next, loop_now_ms(u->loop) + LOOK_MS);
 	}
 	if (next == UINT64_MAX)
 		loop_timer_cancel(u->loop, &u->budget);
 	else
 		loop_timer_set(u->loop, &u->budget, next);
+}
+
+void tnl_opens_place(struct tnl_upstream *u)
+{
+	bool placed = true;
+
+	list_for_each (node, &u->pending) {
+		struct chan *c = container_of(node, struct chan, node);
+
+		if (placed && c->state == TNL_CHAN_HELD)
+			placed = place(c);
+	}
+	budget_arm(u);
 }
 
 static void budget_out(struct chan *c)
@@ -291,7 +298,7 @@ static void on_budget(void *arg, uint64_t now_ms)
 		if (c->deadline_ms <= now_ms || c->give_up_ms <= now_ms)
 			budget_out(c);
 	}
-	budget_arm(u);
+	tnl_opens_place(u);
 }
 
 void tnl_opens_wait(struct tnl_upstream *u, bool waiting)
@@ -333,7 +340,7 @@ static void chan_budget(struct chan *c)
 	const uint64_t now_ms = loop_now_ms(u->loop);
 
 	c->left_ms = u->o.connect_budget_ms;
-	c->deadline_ms = u->waiting ? UINT64_MAX : now_ms + c->left_ms;
+	c->deadline_ms = u->state == TNL_WAITING ? UINT64_MAX : now_ms + c->left_ms;
 	c->give_up_ms = now_ms + GIVE_UP_MS;
 }
 
@@ -362,7 +369,7 @@ int tnl_open(struct tnl_upstream *u, tnl_chan *out, const struct net_endpoint *d
 		chan_fail_later(c, TNL_OPEN_LIMIT, "too many pending opens");
 	else if (negative_has(u, dst))
 		chan_fail_later(c, TNL_OPEN_TIMEOUT, "gave no answer less than a minute ago");
-	else if (u->state == TNL_FAILED || u->state == TNL_DOWN)
+	else if (u->state == TNL_FAILED || u->state == TNL_DOWN || u->stopping)
 		chan_fail_later(c, TNL_OPEN_NO_SESSION, "the upstream is down");
 	else if (!place(c))
 		log_debug("%s: an open waits for a session", u->o.name);

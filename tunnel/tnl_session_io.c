@@ -112,7 +112,7 @@ static void pump_rounds(struct tnl_session *s)
 	for (int i = 0; again && i < FLUSH_ROUNDS && s->stage < SES_CLOSING; i++) {
 		struct ssm_chan_stats st;
 
-		if (s->pump_due || i > 0) {
+		if (s->pump_due) {
 			s->pump_due = false;
 			ssh_conn_pump(s->ssh);
 		}
@@ -123,15 +123,17 @@ static void pump_rounds(struct tnl_session *s)
 		ssm_chan_stats(s->ssm, &st);
 		ssh_conn_backlog(s->ssh, st.queued_bytes);
 		/* Fallen below half, now or since the last turn: channels may write again, and only SSH's pump tells them. */
-		again = s->was_high && waiting_bytes(s) <= TNL_SSH_OUT_HIGH / 2;
-		if (again)
+		if (s->was_high && waiting_bytes(s) <= TNL_SSH_OUT_HIGH / 2) {
 			s->was_high = false;
-		if (s->input_refused) {
-			s->input_refused = false;
-			ssm_chan_resume_input(s->ssm, loop_now_us(s->u->loop));
-			again = true;
+			s->pump_due = true; /* also when it is the next turn that goes on */
 		}
-		again = again || s->pump_due;
+		/* SSH may wait for somebody else, an agent for one; what makes it go on kicks. */
+		if (s->input_refused && ssh_conn_has_room(s->ssh)) {
+			s->input_refused = false;
+			s->pump_due = true;
+			ssm_chan_resume_input(s->ssm, loop_now_us(s->u->loop));
+		}
+		again = s->pump_due;
 	}
 	if (again)
 		tnl_session_kick(s);

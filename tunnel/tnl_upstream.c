@@ -106,7 +106,6 @@ void tnl_upstream_session_ready(struct tnl_upstream *u, struct tnl_session *s)
 	(void)s;
 	u->n_ready++;
 	u->was_up = true;
-	u->waiting = false;
 	u->round_fails = u->round_for_good = 0;
 	u->last_ready_ms = loop_now_ms(u->loop);
 	set_state(u, TNL_UP, NULL);
@@ -145,7 +144,6 @@ static void after_loss(struct tnl_upstream *u, bool was_ready, const struct tnl_
 {
 	const uint64_t now_ms = loop_now_ms(u->loop);
 
-	u->waiting = f->person;
 	if (f->person) {
 		retry_at(u, WAITING_MS);
 		set_state(u, u->n_ready > 0 ? TNL_UP : TNL_WAITING, f);

@@ -36,12 +36,14 @@
 
 struct tnl_key; /* a private key in locked memory, or the wish to use the agent */
 
-/* Ask for the passphrase of @path on the terminal: NUL-terminated into @out. Return: 0; ST_ENOENT if there is no terminal */
+/* Ask for the passphrase of @path on the terminal: NUL-terminated into @out. Return: 0; ST_ENOENT if there is no terminal;
+ * ST_ECANCELED if the person broke off: it is not asked again */
 typedef int tnl_ask_fn(void *arg, const char *path, char *out, size_t cap);
 /**
  * tnl_key_load() - read and check the private key file @path now, so that a wrong one is told before anything starts
  * @agent: an agent may hold it (an encrypted file is then no error without a terminal)
- * Return: 0; ST_ENOENT, ST_EPERM, ST_EFORMAT, ST_EAUTH (wrong passphrase, or no terminal to ask: @text names ssh-add). @text: one line for the user.
+ * Return: 0; ST_ENOENT, ST_EPERM, ST_EFORMAT, ST_EAUTH (wrong passphrase, or no terminal to ask: @text names ssh-add),
+ * ST_ECANCELED (as @ask). @text: one line for the user.
  */
 int tnl_key_load(struct tnl_key **out, const char *path, bool agent, tnl_ask_fn *ask, void *arg,
 		 char *text, size_t cap);

@@ -81,18 +81,18 @@ int ws_connect(struct ws_ctx *ctx, ws_conn *out, const struct ws_connect_opts *o
  * @p is copied (and masked). Return: 0; ST_EAGAIN if the queue would exceed WS_QUEUE_MAX: nothing was taken, wait for writable();
  * ST_ECLOSED; ST_ENOMEM; ST_EINVAL if @len is above WS_QUEUE_MAX. Before open() messages are queued.
  */
-int ws_send(struct ws_ctx *ctx, ws_conn c, const uint8_t *p, size_t len, bool text);
+int ws_send(struct ws_ctx *ctx, ws_conn h, const uint8_t *p, size_t len, bool text);
 /** ws_queued() - bytes not yet given to the kernel; 0 for a stale handle */
-size_t ws_queued(struct ws_ctx *ctx, ws_conn c);
+size_t ws_queued(struct ws_ctx *ctx, ws_conn h);
 /** ws_close() - send what is queued, then a Close frame; closed() follows, with @code and @reason, within 10 s. No
  * message() comes after it. @reason: at most 123 bytes are sent. Stale is fine. */
-void ws_close(struct ws_ctx *ctx, ws_conn c, uint16_t code, const char *reason);
+void ws_close(struct ws_ctx *ctx, ws_conn h, uint16_t code, const char *reason);
 /** ws_drop() - at once, without a Close frame, and no event follows */
-void ws_drop(struct ws_ctx *ctx, ws_conn c);
+void ws_drop(struct ws_ctx *ctx, ws_conn h);
 /** ws_pause() - stop (true) or go on (false) reading from this connection: back-pressure by TCP */
-void ws_pause(struct ws_ctx *ctx, ws_conn c, bool stop);
+void ws_pause(struct ws_ctx *ctx, ws_conn h, bool stop);
 /** ws_set_events() - events and their arg from now on (an accepted server connection finds its owner) */
-void ws_set_events(struct ws_ctx *ctx, ws_conn c, const struct ws_events *events, void *arg);
+void ws_set_events(struct ws_ctx *ctx, ws_conn h, const struct ws_events *events, void *arg);
 
 /* ---- server: HTTP routes and upgrades of one listener ---- */
 

@@ -24,7 +24,7 @@ int ws_send(struct ws_ctx *ctx, ws_conn h, const uint8_t *p, size_t len, bool te
 		return ST_EAGAIN;
 	}
 	if ((r = frame_put(ctx, &c->tx, c->client, text ? WS_OP_TEXT : WS_OP_BINARY, p, len)) < 0) {
-		c->want_writable = r == ST_EAGAIN;
+		c->want_writable |= r == ST_EAGAIN;
 		return r;
 	}
 	if (c->tx.len + c->in_lws > WS_QUEUE_MAX / 2)

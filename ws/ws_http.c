@@ -448,7 +448,9 @@ int http_on_upgrade(struct conn *c, const char *to)
 	    take_request(c, path) < 0)
 		return -1;
 	status = upgrade_fault(c, to);
-	if (!status && hnd_add(&c->ctx->requests, c, &c->req.handle) < 0)
+	/* Before the owner is asked: once it has accepted, its closed() will come. */
+	if (!status && (hnd_add(&c->ctx->requests, c, &c->req.handle) < 0 ||
+			hnd_add(&c->ctx->handles, c, &c->handle) < 0))
 		status = 503;
 	if (!status) {
 		request = describe(c, name);
@@ -456,8 +458,6 @@ int http_on_upgrade(struct conn *c, const char *to)
 								 &events, &arg)
 					    : 404;
 	}
-	if (!status && !c->kill && hnd_add(&c->ctx->handles, c, &c->handle) < 0)
-		status = 503;
 	if (status) {
 		(void)refuse(c, status, "", true);
 		return 1;

@@ -74,7 +74,7 @@ static bool reads(const char *raw, size_t len, const char *decoded, bool query)
 		char c = raw[i];
 
 		if (c == '%' && len - i > 2 && hex(raw[i + 1]) >= 0 && hex(raw[i + 2]) >= 0) {
-			c = (char)(hex(raw[i + 1]) << 4 | hex(raw[i + 2]));
+			c = (char)(hex(raw[i + 1]) * 16 + hex(raw[i + 2]));
 			i += 2;
 		} else if (c == '+') {
 			c = ' ';

@@ -141,7 +141,7 @@ static void stats_check(const struct script *s)
 static void op_send(struct script *s)
 {
 	static uint8_t bytes[64 * 256];
-	size_t len = take(s) * 64U;
+	size_t len = (size_t)take(s) * 64;
 	size_t taken = ssm_chan_send(s->chan, bytes, len, s->now_us);
 
 	ST_ASSERT(taken <= len);
@@ -156,7 +156,7 @@ static void op(struct script *s)
 
 	switch (take(s) % 12) {
 	case 0:
-		len = take(s) * 4U;
+		len = (size_t)take(s) * 4;
 		p = take_bytes(s, &len);
 		ssm_chan_input(s->chan, p, len, s->now_us);
 		break;

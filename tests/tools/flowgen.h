@@ -16,7 +16,7 @@
 
 #include <openssl/evp.h>
 
-#define FG_CHUNK (256U * 1024U) /* bytes a send or receive moves at most */
+#define FG_CHUNK ((size_t)256 * 1024) /* bytes a send or receive moves at most */
 #define FG_LINE_MAX 128U
 #define FG_DIGEST_HEX 65U /* SHA-256 in hex and a NUL */
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define FLOWS_MAX 4096U
-#define STACK_BYTES (128U * 1024U)
+#define STACK_BYTES ((size_t)128 * 1024)
 
 struct options {
 	struct sockaddr_storage address;

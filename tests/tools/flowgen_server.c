@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STACK_BYTES (128U * 1024U)
+#define STACK_BYTES ((size_t)128 * 1024)
 
 static int send_all(int fd, const void *p, size_t len)
 {

@@ -252,7 +252,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= 2 + len;
 	}
 	ns_stats(ns, &stats);
-	if (stats.flows > 6 || stats.buffered_bytes > 6 * 2 * NS_BUFFER_BYTES)
+	if (stats.flows > 6 || stats.buffered_bytes > 12 * NS_BUFFER_BYTES)
 		abort();
 	for (size_t i = 0; i < CONNS; i++)
 		ns_conn_abort(ns, conns[i]);

@@ -189,7 +189,7 @@ static void test_unsupported(void **state)
 		/* the credentials file's keys come before a process, and after all the others */
 		fx_write(f, "credentials",
 			 "[x]\naws_access_key_id = K\naws_secret_access_key = s\n");
-		if (!strcmp(cases[i].what, "credential_process"))
+		if (strcmp(cases[i].what, "credential_process") == 0)
 			expect(f, &x, "K", NULL);
 		else
 			expect_error(f, &x, cases[i].what, "");

@@ -262,7 +262,7 @@ static void test_proxy(void **state)
 		urllib(theirs, sizeof(theirs), cases[i].host, cases[i].lower, cases[i].upper,
 		       cases[i].no_lower, cases[i].no_upper);
 		ours = aws_account_proxy(acc, cases[i].host);
-		if (strcmp(ours ? ours : "-", theirs))
+		if (strcmp(ours ? ours : "-", theirs) != 0)
 			print_error("case %zu\n", i);
 		assert_string_equal(ours ? ours : "-", theirs);
 	}

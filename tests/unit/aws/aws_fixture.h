@@ -43,7 +43,7 @@ static inline const char *fx_getenv(void *ctx, const char *name)
 	const struct fx *f = ctx;
 
 	for (size_t i = 0; i < f->n_env; i++)
-		if (!strcmp(f->env[i].name, name))
+		if (strcmp(f->env[i].name, name) == 0)
 			return f->env[i].value;
 	return NULL;
 }
@@ -61,7 +61,7 @@ static inline void fx_resolver_answers(void *arg, uint64_t now_ms)
 	struct net_addr addr;
 
 	(void)now_ms;
-	if (!strcmp(f->asked, "nowhere.test")) {
+	if (strcmp(f->asked, "nowhere.test") == 0) {
 		f->resolved(f->resolved_arg, ST_ENOENT, NULL, 0, "Name or service not known");
 		return;
 	}

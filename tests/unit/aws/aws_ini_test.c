@@ -122,7 +122,7 @@ static void test_as_botocore(void **state)
 		n = fread(theirs, 1, sizeof(theirs) - 1, from);
 		theirs[n] = '\0';
 		assert_int_equal(pclose(from), 0);
-		if (strcmp(mine, theirs))
+		if (strcmp(mine, theirs) != 0)
 			print_error("text %zu:\n%s\n", i, texts[i]);
 		assert_string_equal(mine, theirs);
 		free(mine);

@@ -65,9 +65,12 @@ static void put(const char *path, const char *text, mode_t mode)
 
 static int load(struct fx *f)
 {
+	struct config *c = NULL;
+	int err = cfg_load(&c, &f->opts, &f->report);
+
 	cfg_free(f->c);
-	f->c = NULL;
-	return cfg_load(&f->c, &f->opts, &f->report);
+	f->c = c;
+	return err;
 }
 
 static void expect_file(struct fx *f, const char *path)

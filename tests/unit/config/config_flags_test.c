@@ -175,7 +175,7 @@ static void test_known(void **state)
 			snprintf(name, sizeof(name), "%s", key->path);
 		assert_int_equal(cfg_flag_known(name, &list, &later),
 				 key->kind != CFG_K_SECRET && strncmp(name, "routes.", 7) != 0);
-		if (key->kind == CFG_K_SECRET || !strncmp(name, "routes.", 7))
+		if (key->kind == CFG_K_SECRET || strncmp(name, "routes.", 7) == 0)
 			continue;
 		assert_int_equal(list, key->kind == CFG_K_TARGETS);
 		assert_int_equal(later, key->serve == CFG_LATER);

@@ -113,7 +113,7 @@ static void test_full(void **state)
 		assert_string_equal(net_prefix_str(text, &c->routes[i].prefix), routes[i].prefix);
 		assert_int_equal(c->routes[i].action, routes[i].action);
 		assert_int_equal(c->routes[i].upstream, routes[i].upstream);
-		assert_int_equal(c->routes[i].override, !strcmp(text, "10.0.0.0/8"));
+		assert_int_equal(c->routes[i].override, strcmp(text, "10.0.0.0/8") == 0);
 	}
 	assert_int_equal(c->default_action, CFG_TO_UPSTREAM);
 	assert_int_equal(c->default_upstream, 0);
@@ -592,7 +592,7 @@ static void test_show(void **state)
 	cfg_free(c);
 	/* it loads again, once the masked values are something that keys may be */
 	for (char *mask = strstr(text, "(set)"); mask; mask = strstr(mask, "(set)"))
-		memcpy(mask, "xxxxx", 5);
+		memset(mask, 'x', strlen("(set)"));
 	again = cx_good(text);
 	assert_string_equal(again->upstreams[0].reason, "ticket \"7\"");
 	assert_int_equal(again->upstreams[0].pace_per_s, 500);

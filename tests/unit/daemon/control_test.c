@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -216,6 +217,45 @@ static void clients_have_a_limit(void **state)
 	play(*state, client_crowd);
 }
 
+/* The next free descriptor is beyond the limit: a connection can't be accepted. */
+static void descriptors_exhaust(struct rlimit *before)
+{
+	struct rlimit few;
+	int next = dup(STDERR_FILENO);
+
+	assert_true(next > 0);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, before), 0);
+	few = *before;
+	few.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+static void out_of_descriptors_it_waits(void **state)
+{
+	static const char request[] = "{\"cmd\":\"status\"}\n";
+	struct stage *s = *state;
+	struct rlimit before;
+	char out[128];
+	int fd = raw_connect(s);
+	uint64_t turns, until_ms;
+
+	assert_int_equal(send(fd, request, sizeof(request) - 1, 0), sizeof(request) - 1);
+	descriptors_exhaust(&before);
+	assert_int_equal(loop_turn(s->loop, 1000), 0);
+	until_ms = loop_now_ms(s->loop) + 150;
+	turns = loop_turns(s->loop);
+	while (loop_now_ms(s->loop) < until_ms)
+		assert_int_equal(loop_turn(s->loop, 50), 0);
+	assert_true(loop_turns(s->loop) - turns < 10);
+	assert_int_equal(s->asked, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	while (s->asked == 0)
+		assert_int_equal(loop_turn(s->loop, 5000), 0);
+	assert_true(recv(fd, out, sizeof(out), 0) > 0);
+	close(fd);
+}
+
 static void nobody_listens(void **state)
 {
 	json_t *out;
@@ -269,6 +309,7 @@ int main(void)
 		SCENE(garbage_is_answered_and_harms_nobody),
 		SCENE(a_line_without_end_is_refused),
 		SCENE(clients_have_a_limit),
+		SCENE(out_of_descriptors_it_waits),
 		cmocka_unit_test(nobody_listens),
 		cmocka_unit_test(an_answer_that_is_no_object_leaves_nothing_to_release),
 	};

@@ -138,7 +138,7 @@ static void test_size(void **state)
 
 	(void)state;
 	memset(big, ' ', ENV_MAX + 1);
-	memcpy(big, good, strlen(good));
+	memcpy(big, good, sizeof(good) - 1);
 	assert_int_equal(env_parse(&e, (uint8_t *)big, ENV_MAX, &code, &why), 0);
 	env_fini(&e);
 	assert_int_equal(env_parse(&e, (uint8_t *)big, ENV_MAX + 1, &code, &why), ST_EFORMAT);

@@ -305,8 +305,8 @@ static void test_bad_bodies(void **state)
 		"{\"capabilities\":7}",
 		"{\"platform\":[]}",
 		"{\"network\":\"x\"}",
-		"{\"network\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
-		"\"a\":1}}}}}}}}}}}",
+		("{\"network\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{"
+		 "\"a\":1}}}}}}}}}}}"),
 		"{\"machine_id_hash\":{}}",
 		"{\"agent_version\":1}",
 	};

@@ -3,7 +3,7 @@
  * gw_relay_test.c - the data path of a session over fake sockets
  *
  * Cases: unchanged and in order, also through a socket that says ST_EAGAIN; held while a side has no socket; the
- * sender is stopped before GWS_HELD_MAX and read again below a quarter, also when it comes new; what exceeds the
+ * sender is stopped before GWS_HELD_MAX and read again at a quarter, also when it comes new; what exceeds the
  * bound is dropped and nothing else; agent_session_state is kept; pause and start with pause-unacked; cut-after.
  */
 #include <setjmp.h>
@@ -34,35 +34,35 @@ static struct {
 	char last_type[SSM_TYPE_LEN + 1];
 } socks[SOCKS];
 
-size_t ws_queued(struct ws_ctx *ctx, ws_conn c)
+size_t ws_queued(struct ws_ctx *ctx, ws_conn h)
 {
 	(void)ctx;
-	return socks[c].queued;
+	return socks[h].queued;
 }
 
-void ws_pause(struct ws_ctx *ctx, ws_conn c, bool stop)
+void ws_pause(struct ws_ctx *ctx, ws_conn h, bool stop)
 {
 	(void)ctx;
-	assert_int_not_equal(socks[c].stopped, stop); /* told once */
-	socks[c].stopped = stop;
+	assert_int_not_equal(socks[h].stopped, stop); /* told once */
+	socks[h].stopped = stop;
 }
 
-int ws_send(struct ws_ctx *ctx, ws_conn c, const uint8_t *p, size_t len, bool text)
+int ws_send(struct ws_ctx *ctx, ws_conn h, const uint8_t *p, size_t len, bool text)
 {
 	uint32_t n;
 
 	(void)ctx;
 	assert_false(text);
-	if (len > socks[c].room)
+	if (len > socks[h].room)
 		return ST_EAGAIN;
-	socks[c].room -= len;
+	socks[h].room -= len;
 	if (len >= 4 + SSM_TYPE_LEN)
-		memcpy(socks[c].last_type, p + 4, SSM_TYPE_LEN);
+		memcpy(socks[h].last_type, p + 4, SSM_TYPE_LEN);
 	memcpy(&n, p + len - sizeof(n), sizeof(n));
-	socks[c].in_order &= socks[c].got == 0 || n > socks[c].last;
-	socks[c].last = n;
-	socks[c].last_len = len;
-	socks[c].got++;
+	socks[h].in_order &= socks[h].got == 0 || n > socks[h].last;
+	socks[h].last = n;
+	socks[h].last_len = len;
+	socks[h].got++;
 	return 0;
 }
 
@@ -120,7 +120,8 @@ static void put(struct fixture *f, enum gw_side from, const char *type, size_t l
 
 	m[3] = 116;
 	memset(m + 4, ' ', SSM_TYPE_LEN);
-	memcpy(m + 4, type, strlen(type));
+	for (size_t i = 0; type[i]; i++)
+		m[4 + i] = (uint8_t)type[i];
 	f->next++;
 	memcpy(m + len - sizeof(f->next), &f->next, sizeof(f->next));
 	gw_relay_message(&f->relay, from, m, len);
@@ -240,10 +241,11 @@ static void test_queue_of_ws_counts(void **state)
 	socks[AGENT].queued = GWS_HELD_MAX - WS_MESSAGE_MAX + 1;
 	put_data(f, GW_CLIENT, 200);
 	assert_true(socks[CLIENT].stopped);
-	socks[AGENT].queued = GWS_HELD_MAX / 4;
+	socks[AGENT].queued = GWS_HELD_MAX / 4 + 1;
 	gw_relay_writable(&f->relay, GW_AGENT);
 	assert_true(socks[CLIENT].stopped);
-	socks[AGENT].queued = GWS_HELD_MAX / 4 - 1;
+	/* ws/ promises a further writable() only above this level */
+	socks[AGENT].queued = WS_QUEUE_MAX / 2;
 	gw_relay_writable(&f->relay, GW_AGENT);
 	assert_false(socks[CLIENT].stopped);
 }
@@ -287,6 +289,23 @@ static void test_pause_unacked(void **state)
 	assert_int_equal(socks[AGENT].got, 5);
 }
 
+static void test_faults_off_while_paused(void **state)
+{
+	struct fixture *f = *state;
+
+	fault_set(f, "pause-unacked=1");
+	both(f);
+	put_data(f, GW_CLIENT, 200);
+	put_data(f, GW_CLIENT, 200);
+	assert_memory_equal(socks[CLIENT].last_type, "pause_publication", 17);
+	fault_set(f, "off");
+	put_data(f, GW_AGENT, 200); /* says nothing about what the client sent */
+	assert_true(f->relay.end[GW_CLIENT].told_pause);
+	put(f, GW_AGENT, "acknowledge", 200);
+	assert_false(f->relay.end[GW_CLIENT].told_pause);
+	assert_int_equal(socks[CLIENT].got, 4); /* pause, data, go-ahead, the ack */
+}
+
 static void test_cut_after(void **state)
 {
 	struct fixture *f = *state;
@@ -319,6 +338,7 @@ int main(void)
 		CASE(test_queue_of_ws_counts),
 		CASE(test_short_messages),
 		CASE(test_pause_unacked),
+		CASE(test_faults_off_while_paused),
 		CASE(test_cut_after),
 	};
 

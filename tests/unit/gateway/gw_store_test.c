@@ -50,7 +50,7 @@ static const struct gw_agent_tokens tokens = { .bootstrap = "bootstrap-token-in-
 /* Writes agents for ever and tells the number of each by the pipe as soon as it is acknowledged. */
 static void child_write(const char *dir, unsigned from, int fd)
 {
-	struct gw_store *s;
+	struct gw_store *s = NULL;
 
 	if (gw_store_open(&s, dir) < 0)
 		_exit(1);
@@ -89,7 +89,7 @@ static unsigned kill_after_acknowledgement(const char *dir, unsigned from)
 static void test_kill(void **state)
 {
 	char dir[64], host[32];
-	struct gw_store *s;
+	struct gw_store *s = NULL;
 	unsigned last = 0;
 
 	(void)state;
@@ -114,7 +114,7 @@ static void test_kill(void **state)
 static void test_round_trips(void **state)
 {
 	char dir[64];
-	struct gw_store *s, *other;
+	struct gw_store *s = NULL, *other = NULL;
 	struct gw_agent_rec rec = agent_rec(7), got;
 	struct gw_key_rec key = { .name = "demo", .targets = "web-*" }, key_got;
 	struct gw_session_rec ses = { .id = "demo-1",
@@ -182,7 +182,7 @@ static int audit_exec(const char *dir, const char *sql)
 static void test_audit(void **state)
 {
 	char dir[64];
-	struct gw_store *s;
+	struct gw_store *s = NULL;
 
 	(void)state;
 	assert_int_equal(test_store_make(dir, &s), 0);
@@ -211,7 +211,7 @@ static void test_no_clear_tokens(void **state)
 	static const char *const files[] = { "store.db", "store.db-wal" };
 	struct gw_agent_rec rec = agent_rec(1);
 	char dir[64];
-	struct gw_store *s;
+	struct gw_store *s = NULL;
 
 	(void)state;
 	assert_int_equal(test_store_make(dir, &s), 0);
@@ -228,7 +228,7 @@ static void test_no_clear_tokens(void **state)
 static void test_not_overwritten(void **state)
 {
 	char dir[64];
-	struct gw_store *s;
+	struct gw_store *s = NULL;
 
 	(void)state;
 	assert_int_equal(test_store_make(dir, NULL), 0);

@@ -332,7 +332,7 @@ static void test_authorization_mutated(void **state)
 
 static void test_unsigned_host(void **state)
 {
-	struct signed_request s;
+	struct signed_request s = { 0 };
 	char *auth, *at;
 
 	(void)state;

@@ -42,12 +42,15 @@ static int teardown(void **state)
 
 static const char *secret;
 static int asked;
+static bool broken_off; /* the person pressed Ctrl-C */
 
 static int ask(void *arg, const char *path, char *out, size_t cap)
 {
 	(void)arg;
 	(void)path;
 	asked++;
+	if (broken_off)
+		return ST_ECANCELED;
 	if (secret == NULL)
 		return ST_ENOENT;
 	snprintf(out, cap, "%s", secret);
@@ -120,6 +123,12 @@ static void encrypted(void **state)
 	load("enc_ed25519", false, ST_EAUTH, "wrong passphrase");
 	assert_int_equal(asked, 3);
 	load("enc_pem", true, ST_EAUTH, "wrong passphrase");
+	broken_off = true;
+	asked = 0;
+	load("enc_ed25519", false, ST_ECANCELED, "interrupted");
+	load("enc_ed25519", true, ST_ECANCELED, "interrupted");
+	assert_int_equal(asked, 2);
+	broken_off = false;
 	secret = NULL;
 	load("enc_ed25519", false, ST_EAUTH, "ssh-add");
 	load("enc_ed25519", true, 0,

@@ -311,7 +311,7 @@ static _Noreturn void target_main(int lfd)
 	pthread_t t;
 
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 256 * 1024);
+	pthread_attr_setstacksize(&attr, KIB(256));
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	for (;;) {
 		const int fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);

@@ -45,6 +45,7 @@ struct world {
 	char text[1024];
 	uint32_t events;
 	bool stopped, no_credentials;
+	bool lose_credentials; /* when the upstream is up */
 };
 
 static struct world w;
@@ -147,6 +148,8 @@ static void on_state(void *arg, struct tnl_upstream *u, enum tnl_state s, int er
 {
 	(void)arg;
 	(void)u;
+	if (s == TNL_UP && w.state != TNL_UP && w.lose_credentials)
+		run_cmd("rm -r %s/.aws", d.dir);
 	w.state = s;
 	w.err = err;
 	w.events++;
@@ -388,7 +391,7 @@ static void cut_and_resume(void **state)
 	flow_open(&down, loopback(target.port));
 	flow_open(&f, loopback(target.port)); /* held until the session is up */
 	for (unsigned int i = 1; i <= 3; i++) {
-		AWAIT(f.sent > i * 4000000);
+		AWAIT(f.sent > (size_t)i * 4000000);
 		fakesvc_cut(w.svc);
 		AWAIT(fakesvc_counts(w.svc).sockets == 1 + i);
 	}
@@ -591,6 +594,14 @@ static void port_told_by_the_service(void **state)
 	world_end();
 }
 
+static void credentials_write(void)
+{
+	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = "
+		"AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
+		">%s/.aws/credentials",
+		d.dir, d.dir);
+}
+
 static void no_credentials(void **state)
 {
 	struct fakesvc_conf c = good();
@@ -609,10 +620,7 @@ static void no_credentials(void **state)
 	for (const uint64_t t = now_ms(); now_ms() - t < 500;)
 		loop_turn(w.loop, 100);
 	assert_false(f.failed);
-	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = "
-		"AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
-		">%s/.aws/credentials",
-		d.dir, d.dir);
+	credentials_write();
 	AWAIT(f.eof);
 	assert_int_equal(w.state, TNL_UP);
 	run_cmd("rm -r %s/.aws", d.dir);
@@ -681,6 +689,33 @@ static void budget_and_negative_cache(void **state)
 	flow_open(&again, loopback(hole));
 	AWAIT(again.failed);
 	assert_int_equal(again.why, TNL_OPEN_TIMEOUT);
+	world_end();
+	for (int i = 0; i < 3; i++)
+		close(hole_fd[i]);
+}
+
+/* A further session that has no credentials must not stop the clock of opens that the first one serves. */
+static void budget_while_another_session_waits(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { 0 };
+	const uint16_t hole = hole_make();
+	struct tnl_opts o;
+
+	(void)state;
+	w.no_credentials = true;
+	world_begin(&c);
+	credentials_write();
+	w.lose_credentials = true;
+	o = opts("id_ed25519");
+	o.sessions_min = 2;
+	o.connect_budget_ms = 300;
+	start(&o);
+	AWAIT(w.state == TNL_UP && w.err == ST_EAUTH);
+	flow_open(&f, loopback(hole));
+	AWAIT(f.failed);
+	assert_int_equal(f.why, TNL_OPEN_TIMEOUT);
+	assert_int_equal(w.state, TNL_UP);
 	world_end();
 	for (int i = 0; i < 3; i++)
 		close(hole_fd[i]);
@@ -846,6 +881,7 @@ int main(void)
 		cmocka_unit_test(port_told_by_the_service),
 		cmocka_unit_test(no_credentials),
 		cmocka_unit_test(budget_and_negative_cache),
+		cmocka_unit_test(budget_while_another_session_waits),
 		cmocka_unit_test(pending_limit_and_held),
 		cmocka_unit_test(sessions_share),
 		cmocka_unit_test(free_while_starting),
