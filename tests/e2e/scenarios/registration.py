@@ -16,4 +16,6 @@ def registration(lab):
     argv = [PROGRAM, "--build", lab.build] + (["--long"] if lab.long else [])
     p = lab.spawn("registration", argv)
     status = p.wait(3000 if lab.long else 200)
-    check(status == 0, "status %d" % status)
+    with open(p.log_path, errors="replace") as log:
+        failed = [line.strip() for line in log if line.startswith("FAIL")]
+    check(status == 0, "; ".join(failed) or "status %d" % status)
