@@ -120,12 +120,26 @@ static void logfile_count(void *arg, enum log_level level, const char *line)
 		logfile_open();
 }
 
+/* The log knows the journal, and gives its lines priorities, by this variable: systemd sets it for a unit, nobody did for us. */
+static void claim_journal(int fd)
+{
+	char id[64];
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	snprintf(id, sizeof(id), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	setenv("JOURNAL_STREAM", id, 1);
+}
+
 /* Return: where the log goes now; -1 if it could not be moved */
 static int move_log(const struct state_paths *paths)
 {
 	int fd = journal_open("ssm-tun");
 
 	if (fd >= 0) {
+		claim_journal(fd);
 		log_to_fd(fd);
 		return fd;
 	}
@@ -178,9 +192,4 @@ void launch_stopping(struct launch *l, int status)
 {
 	sd_notify(0, "STOPPING=1");
 	report(l, status);
-}
-
-void launch_status(const char *text)
-{
-	sd_notifyf(0, "STATUS=%s", text);
 }

@@ -29,7 +29,5 @@ int launch_detach(struct launch *l);
 int launch_ready(struct launch *l, const struct state_paths *paths, const char *summary);
 /** launch_stopping() - tell systemd; a starter that still waits learns @status */
 void launch_stopping(struct launch *l, int status);
-/** launch_status() - a line for systemctl status */
-void launch_status(const char *text);
 
 #endif

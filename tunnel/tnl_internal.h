@@ -110,7 +110,6 @@ void tnl_session_free(struct tnl_session *s);
 /** tnl_session_close() - end it in good order; tnl_upstream_session_done() follows */
 void tnl_session_close(struct tnl_session *s);
 struct ssh_conn *tnl_session_ssh(struct tnl_session *s);
-bool tnl_session_is_ready(const struct tnl_session *s);
 bool tnl_session_is_done(const struct tnl_session *s);
 /** tnl_session_load() - channels, for placing: fewer is better; UINT32_MAX takes none now */
 uint32_t tnl_session_load(const struct tnl_session *s);

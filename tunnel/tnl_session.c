@@ -446,11 +446,6 @@ struct ssh_conn *tnl_session_ssh(struct tnl_session *s)
 	return s->ssh;
 }
 
-bool tnl_session_is_ready(const struct tnl_session *s)
-{
-	return s->stage == SES_READY;
-}
-
 bool tnl_session_is_done(const struct tnl_session *s)
 {
 	return s->stage == SES_DONE;

@@ -360,11 +360,6 @@ void tnl_upstream_free(struct tnl_upstream *u)
 
 /* ---- status ---- */
 
-const char *tnl_upstream_name(const struct tnl_upstream *u)
-{
-	return u->o.name;
-}
-
 void tnl_upstream_status(struct tnl_upstream *u, struct tnl_status *out)
 {
 	*out = (struct tnl_status){

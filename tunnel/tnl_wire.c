@@ -452,11 +452,6 @@ void tnl_wire_free(struct tnl_wire *w)
 	free(w);
 }
 
-bool tnl_wire_is_up(const struct tnl_wire *w)
-{
-	return w->state == WIRE_UP;
-}
-
 bool tnl_wire_room(const struct tnl_wire *w)
 {
 	/* ws.h: writable() comes after more than half was queued */

@@ -32,7 +32,6 @@ void tnl_wire_free(struct tnl_wire *w); /* no event follows; NULL is fine */
 
 /** tnl_wire_start() - only while down: StartSession the first time, ResumeSession from then on; up() or down() follows */
 void tnl_wire_start(struct tnl_wire *w);
-bool tnl_wire_is_up(const struct tnl_wire *w);
 /** tnl_wire_room() - may a message be sent now? If not, writable() follows */
 bool tnl_wire_room(const struct tnl_wire *w);
 /** tnl_wire_send() - one binary message, copied. Return as ws_send() */

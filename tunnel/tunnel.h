@@ -171,6 +171,5 @@ struct tnl_status {
 	struct tnl_session_status session[TNL_SESSIONS_MAX];
 };
 void tnl_upstream_status(struct tnl_upstream *u, struct tnl_status *out);
-const char *tnl_upstream_name(const struct tnl_upstream *u);
 
 #endif
