@@ -19,7 +19,7 @@
 
 #define HANDSHAKE_TIMEOUT_US UINT64_C(15000000) /* as the stock agent; 5.2 */
 
-static void now_set(struct ssm_chan *c, uint64_t now_us)
+void ssm_chan_now_set(struct ssm_chan *c, uint64_t now_us)
 {
 	c->now_us = MAX(c->now_us, now_us);
 }
@@ -97,7 +97,7 @@ int ssm_chan_input(struct ssm_chan *c, const uint8_t *msg, size_t len, uint64_t 
 	struct ssm_msg m;
 	int r;
 
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	if (c->state == SSM_CHAN_CLOSED)
 		return ST_ECLOSED;
 	if ((r = ssm_msg_decode(&m, msg, len)) < 0) {
@@ -127,6 +127,8 @@ static int opts_check(const struct ssm_chan_opts *opts)
 		return ST_EINVAL;
 	if (opts->window_max > SSM_WINDOW_MAX_OWN)
 		return ST_EINVAL;
+	if (opts->kms_key_id && (opts->role != SSM_ROLE_AGENT || !opts->events->key_wanted))
+		return ST_EINVAL;
 	return 0;
 }
 
@@ -148,14 +150,14 @@ int ssm_chan_new(struct ssm_chan **out, const struct ssm_chan_opts *opts)
 	c->max_payload = opts->max_payload ? opts->max_payload : SSM_CHUNK;
 	c->handshake_timeout_us = opts->handshake_timeout_us ? opts->handshake_timeout_us
 							     : HANDSHAKE_TIMEOUT_US;
-	c->handshake_start_us = SSM_TIME_NEVER;
+	c->handshake_start_us = c->step_us = SSM_TIME_NEVER;
 	c->uuid = opts->uuid;
 	text_copy(c->session_id, sizeof(c->session_id), opts->session_id ? opts->session_id : "");
 	text_copy(c->client_version, sizeof(c->client_version),
 		  opts->client_version ? opts->client_version : SSM_CLIENT_VERSION);
 	ssm_snd_init(c, opts->window_max ? opts->window_max : SSM_WINDOW_MAX_FOREIGN);
 	ssm_pace_init(&c->pace, opts->pace_per_s, opts->now_us);
-	if (c->role == SSM_ROLE_AGENT && (r = ssm_session_start(c, opts)) < 0) {
+	if (c->role == SSM_ROLE_AGENT && (r = ssm_steps_start(c, opts)) < 0) {
 		ssm_chan_free(c);
 		return r;
 	}
@@ -169,6 +171,7 @@ void ssm_chan_free(struct ssm_chan *c)
 		return;
 	ssm_snd_fini(c);
 	ssm_rcv_fini(c);
+	ssm_session_fini(c);
 	free(c);
 }
 
@@ -197,7 +200,7 @@ size_t ssm_chan_send(struct ssm_chan *c, const uint8_t *p, size_t len, uint64_t 
 {
 	size_t taken;
 
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	taken = ssm_snd_append(c, p, MIN(len, ssm_chan_room(c)));
 	if (taken < len)
 		c->snd.want_writable = true;
@@ -207,7 +210,7 @@ size_t ssm_chan_send(struct ssm_chan *c, const uint8_t *p, size_t len, uint64_t 
 int ssm_chan_send_typed(struct ssm_chan *c, uint32_t payload_type, const void *p, size_t len,
 			uint64_t now_us)
 {
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	if (c->state == SSM_CHAN_HANDSHAKE)
 		return ST_EAGAIN;
 	if (c->state == SSM_CHAN_CLOSED || c->snd.urgent)
@@ -219,16 +222,30 @@ int ssm_chan_send_typed(struct ssm_chan *c, uint32_t payload_type, const void *p
 	return ssm_snd_queue(c, payload_type, p, len);
 }
 
-void ssm_chan_terminate(struct ssm_chan *c, uint64_t now_us)
+int ssm_chan_send_flag(struct ssm_chan *c, enum ssm_flag flag, uint64_t now_us)
 {
-	uint8_t flag[4];
+	uint8_t payload[SSM_FLAG_LEN];
 
-	now_set(c, now_us);
-	if (c->role != SSM_ROLE_CLIENT || c->state == SSM_CHAN_CLOSED || c->snd.urgent)
-		return;
-	be32_put(flag, SSM_FLAG_TERMINATE);
+	be32_put(payload, flag);
+	return ssm_chan_send_typed(c, SSM_PT_FLAG, payload, sizeof(payload), now_us);
+}
+
+bool ssm_chan_terminate(struct ssm_chan *c, uint64_t now_us)
+{
+	const bool too_old = c->peer_version[0] != '\0' && !c->features.terminate_flag;
+	uint8_t payload[SSM_FLAG_LEN];
+
+	ssm_chan_now_set(c, now_us);
+	if (c->role != SSM_ROLE_CLIENT || c->state == SSM_CHAN_CLOSED)
+		return false;
+	if (c->snd.urgent)
+		return true;
 	ssm_snd_drop_queue(c);
-	c->snd.urgent = ssm_snd_queue(c, SSM_PT_FLAG, flag, sizeof(flag)) == 0;
+	if (too_old)
+		return false;
+	be32_put(payload, SSM_FLAG_TERMINATE);
+	c->snd.urgent = ssm_snd_queue(c, SSM_PT_FLAG, payload, sizeof(payload)) == 0;
+	return c->snd.urgent;
 }
 
 bool ssm_chan_has_output(const struct ssm_chan *c, uint64_t now_us)
@@ -246,7 +263,7 @@ int ssm_chan_next_output(struct ssm_chan *c, const uint8_t **msg, size_t *len, u
 {
 	const struct ssm_out *e;
 
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	if (c->up)
 		writable_check(c);
 	if (!ssm_chan_has_output(c, c->now_us)) {
@@ -269,23 +286,22 @@ int ssm_chan_next_output(struct ssm_chan *c, const uint8_t **msg, size_t *len, u
 
 void ssm_chan_transport_down(struct ssm_chan *c, uint64_t now_us)
 {
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	c->up = false;
 }
 
 void ssm_chan_transport_up(struct ssm_chan *c, uint64_t now_us)
 {
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	c->up = true;
 	pause_set(c, false);
-	if (c->handshake_start_us == SSM_TIME_NEVER)
-		c->handshake_start_us = c->now_us;
 	ssm_snd_resend_all(c);
+	ssm_session_up(c);
 }
 
 void ssm_chan_resume_input(struct ssm_chan *c, uint64_t now_us)
 {
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	if (c->rcv.stalled)
 		ssm_rcv_drain(c);
 }
@@ -314,7 +330,7 @@ uint64_t ssm_chan_deadline(const struct ssm_chan *c)
 
 void ssm_chan_expire(struct ssm_chan *c, uint64_t now_us)
 {
-	now_set(c, now_us);
+	ssm_chan_now_set(c, now_us);
 	if (ssm_session_deadline(c) <= c->now_us) {
 		ssm_session_time_out(c);
 		return;
@@ -337,6 +353,20 @@ void ssm_chan_stats(const struct ssm_chan *c, struct ssm_chan_stats *out)
 	out->reorder_bytes = c->rcv.bytes;
 	out->rtt_us = (uint32_t)MIN(c->snd.window.srtt_us, UINT32_MAX);
 	out->rttvar_us = (uint32_t)MIN(c->snd.window.rttvar_us, UINT32_MAX);
+}
+
+void ssm_chan_peer(const struct ssm_chan *c, struct ssm_peer *out)
+{
+	*out = (struct ssm_peer){
+		.version = c->peer_version,
+		.session_type = c->session_type,
+		.properties_json = c->properties_json,
+		.encrypted = c->crypt != NULL,
+		.mux = c->properties.local_forwarding && c->features.mux,
+		.mux_keepalive = c->features.mux_keepalive,
+		.separate_output = c->role == SSM_ROLE_CLIENT ? c->properties.separate_output
+							      : c->features.separate_output,
+	};
 }
 
 const char *ssm_chan_agent_version(const struct ssm_chan *c)

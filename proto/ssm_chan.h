@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/util.h"
+#include "proto/ssm_crypt.h"
 #include "proto/ssm_msg.h"
 
 #define SSM_TIME_NEVER UINT64_MAX
@@ -37,12 +38,26 @@ enum ssm_chan_state {
 	SSM_CHAN_STATE_N
 };
 
-/* What the channel tells its owner. Callbacks run inside ssm_chan_input(), ssm_chan_resume_input() and ssm_chan_expire(),
- * writable() also at the start of ssm_chan_next_output(), before a message is picked; they may call any
- * ssm_chan function but ssm_chan_free() and ssm_chan_input(). A callback that is NULL is not called. */
+/* A session is to be encrypted and its data key of SSM_DATA_KEY_LEN bytes is wanted from KMS; ssm-protocol, 5.5. The
+ * encryption context holds aws:ssm:SessionId, aws:ssm:TargetId and, if there is a challenge, aws:ssm:RandomChallenge. */
+struct ssm_key_wanted {
+	const char *key_id;    /* foreign text in the client role */
+	const char *challenge; /* base64 text as it goes into the context; NULL: none */
+	/* agent role: what KMS Decrypt is to decrypt; client role: NULL, GenerateDataKey makes one */
+	const uint8_t *cipher_key;
+	size_t cipher_len;
+};
+
+/* What the channel tells its owner. Callbacks run inside ssm_chan_input(), ssm_chan_resume_input(), ssm_chan_key(),
+ * ssm_chan_key_failed() and ssm_chan_expire(), ready() of an agent whose session has no handshake inside the first
+ * ssm_chan_transport_up(), writable() also at the start of ssm_chan_next_output(), before a message is picked; they may
+ * call any ssm_chan function but ssm_chan_free() and ssm_chan_input(). A callback that is NULL is not called. */
 struct ssm_chan_events {
 	/* the handshake is complete: @customer_message is foreign text or "" */
 	void (*ready)(void *arg, const char *customer_message);
+	/* once, during the handshake: ssm_chan_key() or ssm_chan_key_failed() answers, at once or later; @w is borrowed until
+	 * return. A client without it refuses encrypted sessions. */
+	void (*key_wanted)(void *arg, const struct ssm_key_wanted *w);
 	/* stream payload in order; borrowed until return. Return: 0 taken (it is acknowledged); ST_EAGAIN not now:
 	 * it stays unacknowledged and is offered again on ssm_chan_resume_input() or the peer's retransmission;
 	 * another ST_E*: the channel closes with it. Every payload type but the handshake's comes here */
@@ -61,13 +76,15 @@ struct ssm_chan_opts {
 	const char *session_id;	    /* borrowed until return */
 	const char *client_version; /* four parts above 1.2.331.0; NULL: ours */
 	const char *agent_version;  /* agent role; NULL: ours */
-	/* agent role: the handshake's SessionType ("Port") and Properties as JSON text ({"portNumber":"22"}) */
+	/* agent role: the handshake's SessionType ("Port") and Properties as JSON text ({"portNumber":"22"}). Shells
+	 * (Standard_Stream, InteractiveCommands) have no handshake unless they are encrypted. */
 	const char *session_type;
 	const char *properties_json;
+	const char *kms_key_id; /* agent role: encrypt with a data key of this KMS key; NULL: no */
 	uint32_t max_payload; /* bytes of a stream message; 0: SSM_CHUNK; at most SSM_PAYLOAD_MAX */
 	size_t window_max;    /* bytes in flight; 0: SSM_WINDOW_MAX_FOREIGN */
 	uint32_t pace_per_s; /* messages a second toward the service, acks included; 0: unlimited */
-	uint64_t handshake_timeout_us; /* 0: 15 s */
+	uint64_t handshake_timeout_us; /* of each of its steps; 0: 15 s */
 	/* 16 random bytes for a message id; NULL: codec_uuid4. A simulation passes a seeded one. */
 	void (*uuid)(void *arg, uint8_t out[CODEC_UUID_LEN]);
 	const struct ssm_chan_events *events; /* borrowed for life */
@@ -92,6 +109,15 @@ int ssm_chan_close_reason(const struct ssm_chan *c, const char **reason);
  */
 int ssm_chan_input(struct ssm_chan *c, const uint8_t *msg, size_t len, uint64_t now_us);
 
+/** ssm_chan_key() - the data key that key_wanted() asked for; @key is copied and should be wiped by the caller
+ * @cipher_key: client role: the same key as KMS encrypted it, @cipher_len bytes; agent role: NULL, 0
+ * Return: 0; ST_EINVAL if no key is awaited (any more) or @cipher_len is 0 or above 6,144; ST_ENOMEM */
+int ssm_chan_key(struct ssm_chan *c, const uint8_t key[SSM_DATA_KEY_LEN], const uint8_t *cipher_key,
+		 size_t cipher_len, uint64_t now_us);
+/** ssm_chan_key_failed() - there is no key: the client tells the agent @why, which ends the session; the agent closes
+ * with ST_EAUTH. Nothing happens if no key is awaited. */
+void ssm_chan_key_failed(struct ssm_chan *c, const char *why, uint64_t now_us);
+
 /** ssm_chan_room() - payload bytes that ssm_chan_send() would take now; 0 before READY */
 size_t ssm_chan_room(const struct ssm_chan *c);
 
@@ -104,9 +130,13 @@ size_t ssm_chan_send(struct ssm_chan *c, const uint8_t *p, size_t len, uint64_t 
  * ST_EAGAIN before READY; ST_ECLOSED; ST_EINVAL if it is empty or longer than SSM_PAYLOAD_MAX; ST_ENOMEM */
 int ssm_chan_send_typed(struct ssm_chan *c, uint32_t payload_type, const void *p, size_t len,
 			uint64_t now_us);
+/** ssm_chan_send_flag() - as ssm_chan_send_typed(), one flag; SSM_FLAG_TERMINATE has ssm_chan_terminate() */
+int ssm_chan_send_flag(struct ssm_chan *c, enum ssm_flag flag, uint64_t now_us);
 /** ssm_chan_terminate() - queue flag TerminateSession past window, pace and pause; the owner flushes it and then
- * closes. What was queued and not yet sent is dropped. The agent role has no such flag: nothing happens. */
-void ssm_chan_terminate(struct ssm_chan *c, uint64_t now_us);
+ * closes. What was queued and not yet sent is dropped.
+ * Return: true if the flag is queued; false if there is none to send, and only the TerminateSession API ends the
+ * session: in the agent role, when it is closed, when the agent is too old to know the flag (5.4), without memory */
+bool ssm_chan_terminate(struct ssm_chan *c, uint64_t now_us);
 
 /**
  * ssm_chan_next_output() - the next message to put on the wire, acks first
@@ -139,6 +169,18 @@ struct ssm_chan_stats {
 	uint32_t rtt_us, rttvar_us;
 };
 void ssm_chan_stats(const struct ssm_chan *c, struct ssm_chan_stats *out);
+/* What the handshake told of the session; the texts are valid as long as the channel. */
+struct ssm_peer {
+	const char
+		*version; /* foreign text; "" before the handshake and in a session without one */
+	const char *session_type;    /* foreign text in the client role; "" while it is not known */
+	const char *properties_json; /* foreign text in the client role; NULL: none */
+	bool encrypted;		     /* a data key is in use */
+	bool mux; /* a port session of several connections (ssm_mux.h), else the bytes of one */
+	bool mux_keepalive;   /* both ends of the mux send keepalives: very old peers */
+	bool separate_output; /* SSM_PT_STDERR and SSM_PT_EXIT_CODE come, or may be sent */
+};
+void ssm_chan_peer(const struct ssm_chan *c, struct ssm_peer *out);
 /** ssm_chan_agent_version() - the peer's AgentVersion (in the agent role its ClientVersion), foreign text; "" before
  * the handshake */
 const char *ssm_chan_agent_version(const struct ssm_chan *c);

@@ -3,8 +3,8 @@
  * ssm_handshake.c - handshake texts, by jansson
  *
  * Theory of operation: nothing here knows of messages or states; texts in, texts and verdicts out.
- * Members that a peer leaves out or writes as null count as empty, as in the stock peers' decoders;
- * a member of a wrong type makes the text malformed where the member matters.
+ * A member of a wrong type makes the text malformed where the member matters. The client's actions are a table:
+ * an action is judged by its row, and what stands in no row is unsupported.
  */
 #include "proto/ssm_handshake.h"
 
@@ -12,11 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/err.h"
 #include "base/text.h"
 #include "base/util.h"
+#include "proto/ssm_json.h"
+
+#define ACTION_SESSION_TYPE "SessionType"
+#define ACTION_KMS "KMSEncryption"
 
 /* Session types that the stock client runs; ssm-protocol, 1.3 */
 static const char *const session_types[] = {
@@ -26,177 +28,305 @@ static const char *const session_types[] = {
 	"NonInteractiveCommands",
 };
 
-static json_t *text_load(const uint8_t *p, size_t len)
-{
-	json_t *root = json_loadb((const char *)p, len, 0, NULL);
+/* ---- request, agent ---- */
 
-	if (json_is_object(root))
-		return root;
-	json_decref(root);
-	return NULL;
+static json_t *kms_action(const struct ssm_request_opts *o)
+{
+	if (!o->challenge)
+		return json_pack("{s:s, s:{s:s}}", "ActionType", ACTION_KMS, "ActionParameters",
+				 "KMSKeyId", o->kms_key_id);
+	return json_pack("{s:s, s:{s:s, s:s}}", "ActionType", ACTION_KMS, "ActionParameters",
+			 "KMSKeyId", o->kms_key_id, "Challenge", o->challenge);
 }
 
-/* The text of a member; "" if it is missing, null or no string. */
-static const char *text_of(const json_t *object, const char *key)
+int ssm_handshake_request_write(char **out, const struct ssm_request_opts *o)
 {
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
-
-/* Takes @root. The text is from our malloc(), not from jansson's, so that free() is right for it. */
-static int text_dump(char **out, json_t *root)
-{
-	size_t len = root ? json_dumpb(root, NULL, 0, JSON_COMPACT) : 0;
-	char *text = len ? malloc(len + 1) : NULL;
-
-	if (text) {
-		json_dumpb(root, text, len, JSON_COMPACT);
-		text[len] = '\0';
-		*out = text;
-	}
-	json_decref(root);
-	return text ? 0 : ST_ENOMEM;
-}
-
-int ssm_handshake_request_write(char **out, const char *agent_version, const char *session_type,
-				const char *properties_json)
-{
-	json_t *properties = NULL;
+	json_t *properties = o->properties_json ? json_loads(o->properties_json, 0, NULL)
+						: json_null();
 	json_t *root;
 
-	properties = properties_json ? json_loads(properties_json, 0, NULL) : json_null();
 	if (!properties)
 		return ST_EINVAL;
-	root = json_pack("{s:s, s:[{s:s, s:{s:s, s:o}}]}", "AgentVersion", agent_version,
-			 "RequestedClientActions", "ActionType", "SessionType", "ActionParameters",
-			 "SessionType", session_type, "Properties", properties);
+	root = json_pack("{s:s, s:[{s:s, s:{s:s, s:o}}]}", "AgentVersion", o->agent_version,
+			 "RequestedClientActions", "ActionType", ACTION_SESSION_TYPE,
+			 "ActionParameters", "SessionType", o->session_type, "Properties",
+			 properties);
 	if (!root)
 		return ST_EINVAL;
-	return text_dump(out, root);
-}
-
-static bool session_type_known(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(session_types); i++)
-		if (strcmp(session_types[i], name) == 0)
-			return true;
-	return false;
-}
-
-static enum ssm_action_status action_judge(const json_t *action, char *error, size_t cap)
-{
-	const char *type = text_of(action, "ActionType");
-	const char *name = text_of(json_object_get(action, "ActionParameters"), "SessionType");
-
-	error[0] = '\0';
-	if (strcmp(type, "SessionType") != 0) {
-		text_copy(error, cap, "unsupported action");
-		return SSM_ACTION_UNSUPPORTED;
+	if (o->kms_key_id && json_array_append_new(json_object_get(root, "RequestedClientActions"),
+						   kms_action(o)) < 0) {
+		json_decref(root);
+		return ST_EINVAL;
 	}
-	if (session_type_known(name))
-		return SSM_ACTION_SUCCESS;
-	text_copy(error, cap, "unknown session type");
-	return SSM_ACTION_FAILED;
+	return ssm_json_dump(out, root);
 }
 
-/* Appends the result of @action to @results. */
-static int action_answer(struct ssm_handshake_answer *out, json_t *results, const json_t *action)
-{
-	const char *type = text_of(action, "ActionType");
-	char error[SSM_VERSION_MAX];
-	enum ssm_action_status status;
-	json_t *result;
+/* ---- request, client ---- */
 
-	if (!json_is_object(action) || type[0] == '\0')
+/* The actions of a request. Return: 0 and *@out, NULL if there are none; ST_EFORMAT */
+static int actions_get(const json_t **out, const json_t *request)
+{
+	const json_t *actions = json_object_get(request, "RequestedClientActions");
+
+	*out = NULL;
+	if (!request || (actions && !json_is_array(actions) && !json_is_null(actions)))
 		return ST_EFORMAT;
-	status = action_judge(action, error, sizeof(error));
-	if (status != SSM_ACTION_SUCCESS && out->refused[0] == '\0')
-		text_copy(out->refused, sizeof(out->refused), type);
-	result = json_pack("{s:s, s:i, s:n, s:s}", "ActionType", type, "ActionStatus", (int)status,
-			   "ActionResult", "Error", error);
-	return json_array_append_new(results, result) == 0 ? 0 : ST_ENOMEM;
-}
-
-static int actions_answer(struct ssm_handshake_answer *out, json_t *results, const json_t *actions)
-{
-	int r;
-
 	if (json_array_size(actions) > SSM_ACTIONS_MAX)
 		return ST_EFORMAT;
 	for (size_t i = 0; i < json_array_size(actions); i++)
-		if ((r = action_answer(out, results, json_array_get(actions, i))) < 0)
-			return r;
+		if (ssm_json_text(json_array_get(actions, i), "ActionType")[0] == '\0')
+			return ST_EFORMAT;
+	*out = actions;
 	return 0;
 }
 
-int ssm_handshake_answer(struct ssm_handshake_answer *out, const uint8_t *p, size_t len,
-			 const char *client_version)
+/* A copy of @text if it is not empty. */
+static int text_keep(char **out, const char *text, size_t max)
 {
-	json_t *request = text_load(p, len);
-	json_t *results = json_array();
-	struct ssm_handshake_answer answer = { 0 };
-	const json_t *actions = json_object_get(request, "RequestedClientActions");
-	int r = ST_EFORMAT;
+	if (*out || text[0] == '\0')
+		return 0;
+	if (strlen(text) > max)
+		return ST_EFORMAT;
+	*out = strdup(text);
+	return *out ? 0 : ST_ENOMEM;
+}
 
-	if (!request || (actions && !json_is_array(actions) && !json_is_null(actions)))
-		goto out;
-	text_copy(answer.agent_version, sizeof(answer.agent_version),
-		  text_of(request, "AgentVersion"));
-	if ((r = actions_answer(&answer, results, actions)) < 0)
-		goto out;
-	r = text_dump(&answer.response,
-		      json_pack("{s:s, s:O, s:n}", "ClientVersion", client_version,
-				"ProcessedClientActions", results, "Errors"));
+static int session_type_read(struct ssm_request *out, const json_t *parameters)
+{
+	const json_t *properties = json_object_get(parameters, "Properties");
+	char *text;
+	int r;
+
+	if (out->session_type[0])
+		return 0;
+	text_copy(out->session_type, sizeof(out->session_type),
+		  ssm_json_text(parameters, "SessionType"));
+	if (!json_is_object(properties))
+		return 0;
+	r = ssm_json_dump(&text, json_incref((json_t *)properties));
 	if (r == 0)
-		*out = answer;
-out:
+		out->properties_json = text;
+	return r;
+}
+
+static int kms_read(struct ssm_request *out, const json_t *parameters)
+{
+	int r = text_keep(&out->kms_key_id, ssm_json_text(parameters, "KMSKeyId"), SSM_KEY_ID_MAX);
+
+	return r < 0 ? r
+		     : text_keep(&out->challenge, ssm_json_text(parameters, "Challenge"),
+				 SSM_CHALLENGE_TEXT_MAX);
+}
+
+static int action_read(struct ssm_request *out, const json_t *action)
+{
+	const char *type = ssm_json_text(action, "ActionType");
+	const json_t *parameters = json_object_get(action, "ActionParameters");
+
+	if (strcmp(type, ACTION_SESSION_TYPE) == 0)
+		return session_type_read(out, parameters);
+	if (strcmp(type, ACTION_KMS) == 0)
+		return kms_read(out, parameters);
+	return 0;
+}
+
+int ssm_handshake_request_read(struct ssm_request *out, const uint8_t *p, size_t len)
+{
+	json_t *root = ssm_json_load(p, len);
+	struct ssm_request request = { 0 };
+	const json_t *actions;
+	int r = actions_get(&actions, root);
+
+	text_copy(request.agent_version, sizeof(request.agent_version),
+		  ssm_json_text(root, "AgentVersion"));
+	for (size_t i = 0; r == 0 && i < json_array_size(actions); i++)
+		r = action_read(&request, json_array_get(actions, i));
+	json_decref(root);
+	if (r < 0)
+		ssm_request_fini(&request);
+	else
+		*out = request;
+	return r;
+}
+
+void ssm_request_fini(struct ssm_request *r)
+{
+	free(r->properties_json);
+	free(r->kms_key_id);
+	free(r->challenge);
+	*r = (struct ssm_request){ 0 };
+}
+
+/* ---- response, client ---- */
+
+struct verdict {
+	enum ssm_action_status status;
+	const char *error;
+	json_t *result; /* ActionResult, taken; NULL: null */
+};
+
+static struct verdict session_type_judge(const json_t *action, const struct ssm_kms_answer *kms)
+{
+	const char *name = ssm_json_text(json_object_get(action, "ActionParameters"),
+					 "SessionType");
+
+	(void)kms;
+	for (size_t i = 0; i < ARRAY_LEN(session_types); i++)
+		if (strcmp(session_types[i], name) == 0)
+			return (struct verdict){ SSM_ACTION_SUCCESS, "", NULL };
+	return (struct verdict){ SSM_ACTION_FAILED, "unknown session type", NULL };
+}
+
+static struct verdict kms_judge(const json_t *action, const struct ssm_kms_answer *kms)
+{
+	struct verdict v = { SSM_ACTION_UNSUPPORTED, "encryption is not supported", NULL };
+
+	(void)action;
+	if (!kms)
+		return v;
+	v.status = kms->status;
+	v.error = kms->status == SSM_ACTION_SUCCESS ? "" : kms->error;
+	if (kms->status != SSM_ACTION_SUCCESS)
+		return v;
+	v.result = json_pack("{s:o, s:n}", "KMSCipherTextKey",
+			     ssm_json_of_bytes(kms->cipher_key, kms->cipher_len),
+			     "KMSCipherTextHash");
+	if (!v.result)
+		return (struct verdict){ SSM_ACTION_FAILED, st_strerror(ST_ENOMEM), NULL };
+	if (kms->challenge)
+		json_object_set_new(v.result, "ChallengeAcknowledgement", json_true());
+	return v;
+}
+
+static const struct {
+	const char *type;
+	struct verdict (*judge)(const json_t *action, const struct ssm_kms_answer *kms);
+} judges[] = {
+	{ ACTION_SESSION_TYPE, session_type_judge },
+	{ ACTION_KMS, kms_judge },
+};
+
+static struct verdict action_judge(const json_t *action, const struct ssm_kms_answer *kms)
+{
+	const char *type = ssm_json_text(action, "ActionType");
+
+	for (size_t i = 0; i < ARRAY_LEN(judges); i++)
+		if (strcmp(judges[i].type, type) == 0)
+			return judges[i].judge(action, kms);
+	return (struct verdict){ SSM_ACTION_UNSUPPORTED, "unsupported action", NULL };
+}
+
+/* Appends the result of @action to @results. */
+static int action_answer(char refused[SSM_VERSION_MAX], json_t *results, const json_t *action,
+			 const struct ssm_kms_answer *kms)
+{
+	const char *type = ssm_json_text(action, "ActionType");
+	struct verdict v = action_judge(action, kms);
+	json_t *result;
+
+	if (v.status != SSM_ACTION_SUCCESS && refused[0] == '\0')
+		text_copy(refused, SSM_VERSION_MAX, type);
+	result = json_pack("{s:s, s:i, s:o?, s:s}", "ActionType", type, "ActionStatus",
+			   (int)v.status, "ActionResult", v.result, "Error", v.error);
+	return json_array_append_new(results, result) == 0 ? 0 : ST_ENOMEM;
+}
+
+int ssm_handshake_answer(char **out, char refused[SSM_VERSION_MAX], const uint8_t *p, size_t len,
+			 const char *client_version, const struct ssm_kms_answer *kms)
+{
+	json_t *request = ssm_json_load(p, len);
+	json_t *results = json_array();
+	const json_t *actions;
+	int r = actions_get(&actions, request);
+
+	refused[0] = '\0';
+	for (size_t i = 0; r == 0 && i < json_array_size(actions); i++)
+		r = action_answer(refused, results, json_array_get(actions, i), kms);
+	if (r == 0)
+		r = ssm_json_dump(out, json_pack("{s:s, s:O, s:n}", "ClientVersion", client_version,
+						 "ProcessedClientActions", results, "Errors"));
 	json_decref(results);
 	json_decref(request);
 	return r;
 }
 
-/* The words of the stock agent; 5.3 */
-static int result_check(const json_t *result, char reason[SSM_REASON_MAX])
+/* ---- response, agent ---- */
+
+static int cipher_key_read(struct ssm_response *out, const json_t *result)
 {
+	const json_t *r = json_object_get(result, "ActionResult");
+	ssize_t n;
+
+	free(out->cipher_key);
+	n = ssm_json_bytes(&out->cipher_key, r, "KMSCipherTextKey", SSM_CIPHER_KEY_MAX);
+	out->cipher_len = n > 0 ? (size_t)n : 0;
+	out->challenge = json_is_true(json_object_get(r, "ChallengeAcknowledgement"));
+	return n == ST_EFULL ? ST_EFORMAT : (int)MIN(n, 0);
+}
+
+/* The words of the stock agent; 5.3 */
+static int result_check(struct ssm_response *out, const json_t *result)
+{
+	const char *type = ssm_json_text(result, "ActionType");
 	const json_t *status = json_object_get(result, "ActionStatus");
 
 	if (!json_is_object(result) || !json_is_integer(status))
 		return ST_EFORMAT;
-	if (json_integer_value(status) == SSM_ACTION_SUCCESS)
-		return 0;
-	snprintf(reason, SSM_REASON_MAX, "%s failed on client with status %lld error: %s",
-		 text_of(result, "ActionType"), (long long)json_integer_value(status),
-		 text_of(result, "Error"));
-	return ST_EPEER;
+	if (json_integer_value(status) != SSM_ACTION_SUCCESS) {
+		snprintf(out->reason, sizeof(out->reason),
+			 "%s failed on client with status %lld error: %s", type,
+			 (long long)json_integer_value(status), ssm_json_text(result, "Error"));
+		return ST_EPEER;
+	}
+	return strcmp(type, ACTION_KMS) == 0 ? cipher_key_read(out, result) : 0;
 }
 
-static int response_check(const json_t *response, char reason[SSM_REASON_MAX])
+static int response_check(struct ssm_response *out, const json_t *response)
 {
 	const json_t *results = json_object_get(response, "ProcessedClientActions");
-	int r;
+	int r = 0;
 
 	if (results && !json_is_array(results) && !json_is_null(results))
 		return ST_EFORMAT;
-	for (size_t i = 0; i < json_array_size(results); i++)
-		if ((r = result_check(json_array_get(results, i), reason)) < 0)
-			return r;
-	return 0;
+	for (size_t i = 0; r == 0 && i < json_array_size(results); i++)
+		r = result_check(out, json_array_get(results, i));
+	return r;
 }
 
-int ssm_handshake_response_read(char version[SSM_VERSION_MAX], char reason[SSM_REASON_MAX],
-				const uint8_t *p, size_t len)
+int ssm_handshake_response_read(struct ssm_response *out, const uint8_t *p, size_t len)
 {
-	json_t *response = text_load(p, len);
+	json_t *response = ssm_json_load(p, len);
 	int r;
 
-	version[0] = reason[0] = '\0';
+	*out = (struct ssm_response){ 0 };
 	if (!response)
 		return ST_EFORMAT;
-	text_copy(version, SSM_VERSION_MAX, text_of(response, "ClientVersion"));
-	r = response_check(response, reason);
+	text_copy(out->client_version, sizeof(out->client_version),
+		  ssm_json_text(response, "ClientVersion"));
+	r = response_check(out, response);
 	json_decref(response);
+	if (r < 0) {
+		free(out->cipher_key);
+		out->cipher_key = NULL;
+		out->cipher_len = 0;
+	}
 	return r;
+}
+
+/* ---- the rest ---- */
+
+int ssm_handshake_challenge_write(char **out, const uint8_t *p, size_t len)
+{
+	return ssm_json_dump(out, json_pack("{s:o}", "Challenge", ssm_json_of_bytes(p, len)));
+}
+
+ssize_t ssm_handshake_challenge_read(uint8_t **out, size_t max, const uint8_t *p, size_t len)
+{
+	json_t *root = ssm_json_load(p, len);
+	ssize_t n = ssm_json_bytes(out, root, "Challenge", max);
+
+	json_decref(root);
+	return n == 0 ? ST_EFORMAT : n;
 }
 
 int ssm_handshake_complete_write(char **out, uint64_t took_ns, const char *customer_message)
@@ -204,24 +334,43 @@ int ssm_handshake_complete_write(char **out, uint64_t took_ns, const char *custo
 	json_t *root = json_pack("{s:I, s:s}", "HandshakeTimeToComplete", (json_int_t)took_ns,
 				 "CustomerMessage", customer_message);
 
-	return root ? text_dump(out, root) : ST_EINVAL;
+	return root ? ssm_json_dump(out, root) : ST_EINVAL;
 }
 
 int ssm_handshake_complete_read(char customer_message[SSM_REASON_MAX], const uint8_t *p, size_t len)
 {
-	json_t *root = text_load(p, len);
+	json_t *root = ssm_json_load(p, len);
 
 	if (!root)
 		return ST_EFORMAT;
-	text_copy(customer_message, SSM_REASON_MAX, text_of(root, "CustomerMessage"));
+	text_copy(customer_message, SSM_REASON_MAX, ssm_json_text(root, "CustomerMessage"));
 	json_decref(root);
 	return 0;
 }
 
+/* The service writes true as a text, some peers as a boolean. */
+static bool is_true(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key)) ||
+	       strcmp(ssm_json_text(object, key), "true") == 0;
+}
+
+struct ssm_properties ssm_properties_read(const char *json)
+{
+	json_t *root = json ? ssm_json_load((const uint8_t *)json, strlen(json)) : NULL;
+	const struct ssm_properties out = {
+		.local_forwarding = strcmp(ssm_json_text(root, "type"), "LocalPortForwarding") == 0,
+		.separate_output = is_true(root, "separateOutputStream"),
+	};
+
+	json_decref(root);
+	return out;
+}
+
 void ssm_closed_read(char output[SSM_REASON_MAX], const uint8_t *p, size_t len)
 {
-	json_t *root = text_load(p, len);
+	json_t *root = ssm_json_load(p, len);
 
-	text_copy(output, SSM_REASON_MAX, text_of(root, "Output"));
+	text_copy(output, SSM_REASON_MAX, ssm_json_text(root, "Output"));
 	json_decref(root);
 }

@@ -2,9 +2,9 @@
 /*
  * ssm_internal.h - the parts of a channel, for the files of proto/ only
  *
- * ssm_chan.c is the API and what moves messages in and out, ssm_session.c states and handshake,
- * ssm_queue.c and ssm_send.c the outgoing numbers, ssm_recv.c the incoming ones. Sender and
- * receiver know nothing of each other.
+ * ssm_chan.c is the API and what moves messages in and out, ssm_session.c the states, ssm_steps.c the
+ * handshake, ssm_queue.c and ssm_send.c the outgoing numbers, ssm_recv.c the incoming ones. Sender
+ * and receiver know nothing of each other.
  */
 #ifndef PROTO_SSM_INTERNAL_H
 #define PROTO_SSM_INTERNAL_H
@@ -12,8 +12,10 @@
 #include "base/list.h"
 #include "proto/ssm_ack.h"
 #include "proto/ssm_chan.h"
+#include "proto/ssm_crypt.h"
 #include "proto/ssm_handshake.h"
 #include "proto/ssm_pace.h"
+#include "proto/ssm_version.h"
 #include "proto/ssm_window.h"
 
 #define SSM_SESSION_ID_MAX 96U /* characters; ssm-protocol, 1.2 */
@@ -44,8 +46,22 @@
 #define SSM_ACK_QUEUE_MAX                                                                          \
 	16384U /* at the limit the oldest is dropped: the peer resends, we acknowledge again */
 #define SSM_UUID_POOL 32U
+#define SSM_CHALLENGE_LEN 64U /* random bytes that prove that both ends have the data key (5.5) */
 
-/* One outgoing stream message. Queued: payload only, may grow. Once sent: @wire is final. */
+/* Where the handshake is; ssm_steps.c. */
+enum ssm_step {
+	SSM_STEP_FIRST,	 /* waits for the other end's first message */
+	SSM_STEP_KEY,	 /* waits for the owner's data key */
+	SSM_STEP_ANSWER, /* client: has answered; agent: has sent the challenge */
+	SSM_STEP_OVER,	 /* nothing is awaited */
+	SSM_STEP_N
+};
+
+/* Bytes of a message with room for @cap payload bytes and for what encryption adds */
+#define SSM_OUT_SIZE(cap) (sizeof(struct ssm_out) + SSM_OVERHEAD + SSM_CRYPT_OVERHEAD + (cap))
+
+/* One outgoing stream message. Queued: clear payload only, may grow. Once sent: @wire is final, the payload encrypted
+ * if the session is. */
 struct ssm_out {
 	struct list_node node;	     /* in one of flight[] or resend; once sent */
 	struct list_node stale_node; /* in stale; once sent */
@@ -54,7 +70,7 @@ struct ssm_out {
 	uint64_t tx_no;	  /* position of the last sending among all sendings */
 	uint32_t payload_type;
 	uint32_t len; /* payload bytes */
-	uint32_t cap; /* payload bytes that @wire has room for */
+	uint32_t cap; /* clear payload bytes that @wire has room for */
 	uint32_t sends;
 	bool resent;  /* its acknowledgement gives no RTT */
 	bool counted; /* in flight_bytes and flight_msgs */
@@ -124,10 +140,12 @@ struct ssm_chan {
 	uint64_t start_us, unix_ms;
 	uint32_t max_payload;
 	bool up;
-	bool handshake_seen; /* client: the HandshakeRequest has come */
+	enum ssm_step step;
 	uint64_t handshake_timeout_us;
 	uint64_t
 		handshake_start_us; /* first time that the transport was up; SSM_TIME_NEVER: not yet */
+	uint64_t
+		step_us; /* since when this step lasts; SSM_TIME_NEVER: the transport was not up yet */
 	void (*uuid)(void *arg, uint8_t out[CODEC_UUID_LEN]);
 	struct ssm_snd snd;
 	struct ssm_rcv rcv;
@@ -140,20 +158,38 @@ struct ssm_chan {
 	char refused
 		[SSM_VERSION_MAX]; /* client: the first action of the request that was not done */
 	char session_id[SSM_SESSION_ID_MAX + 1];
+	char session_type[SSM_SESSION_TYPE_MAX];
+	char *properties_json; /* NULL: none */
+	struct ssm_properties properties;
+	struct ssm_features features; /* of the other end */
+	/* encryption */
+	char *kms_key_id; /* agent: the owner's; NULL: none */
+	char *challenge;  /* base64, for the encryption context; NULL: none */
+	uint8_t *request; /* client: the HandshakeRequest until it is answered */
+	size_t request_len;
+	uint8_t proof[SSM_CHALLENGE_LEN]; /* agent: what the client must send back */
+	bool challenged;		  /* client: it was sent back */
+	struct ssm_crypt *crypt;	  /* NULL: payloads are clear */
+	uint8_t *plain;			  /* a decrypted payload, @plain_cap bytes */
+	size_t plain_cap;
 	uint8_t ack_wire[SSM_OVERHEAD + SSM_ACK_MAX];
 	uint8_t uuids[SSM_UUID_POOL][CODEC_UUID_LEN];
 	uint32_t uuids_left;
 };
 
 /* ssm_chan.c */
+/** ssm_chan_now_set() - the clock of the channel; it never goes back */
+void ssm_chan_now_set(struct ssm_chan *c, uint64_t now_us);
 /** ssm_chan_unix_ms() - wall clock for CreatedDate */
 uint64_t ssm_chan_unix_ms(const struct ssm_chan *c);
 void ssm_chan_uuid(struct ssm_chan *c, uint8_t out[CODEC_UUID_LEN]);
 
 /* ssm_session.c */
-/** ssm_session_start() - the agent's HandshakeRequest is queued. Return: 0; ST_EINVAL for texts that
- * are no JSON or no UTF-8; ST_ENOMEM */
-int ssm_session_start(struct ssm_chan *c, const struct ssm_chan_opts *opts);
+void ssm_session_fini(struct ssm_chan *c);
+/** ssm_session_up() - the transport is up, perhaps for the first time */
+void ssm_session_up(struct ssm_chan *c);
+/** ssm_session_ready() - once: the handshake is complete */
+void ssm_session_ready(struct ssm_chan *c, const char *customer_message);
 /** ssm_session_close() - once: state, buffers of the sender, closed() */
 void ssm_session_close(struct ssm_chan *c, int err, const char *reason);
 /** ssm_session_deliver() - the next stream message in order. Return: 0 taken; ST_EAGAIN */
@@ -162,6 +198,15 @@ int ssm_session_deliver(struct ssm_chan *c, uint32_t payload_type, const uint8_t
 uint64_t ssm_session_deadline(const struct ssm_chan *c);
 /** ssm_session_time_out() - the handshake's time is over */
 void ssm_session_time_out(struct ssm_chan *c);
+
+/* ssm_steps.c */
+/** ssm_steps_start() - agent: the HandshakeRequest is queued if there is to be one. Return: 0; ST_EINVAL for texts that
+ * are no JSON or no UTF-8; ST_ENOMEM */
+int ssm_steps_start(struct ssm_chan *c, const struct ssm_chan_opts *opts);
+void ssm_steps_fini(struct ssm_chan *c);
+/** ssm_steps_input() - a message in state handshake, in order. Return: true if it was a step or is to be ignored; false
+ * if it shows that this session has no handshake */
+bool ssm_steps_input(struct ssm_chan *c, uint32_t payload_type, const uint8_t *p, size_t len);
 
 /* ssm_queue.c */
 static inline struct ssm_out **ssm_snd_slot(const struct ssm_snd *s, int64_t seq)
@@ -187,7 +232,6 @@ size_t ssm_snd_room(const struct ssm_chan *c);
 void ssm_snd_drop_queue(struct ssm_chan *c);
 
 /* ssm_send.c */
-bool ssm_pt_is_handshake(uint32_t payload_type);
 /** ssm_snd_next() - sends the next message. Return: it; NULL if none may go */
 const struct ssm_out *ssm_snd_next(struct ssm_chan *c);
 /** ssm_snd_blocked() - nothing more to send now: notes whether the window is the reason */

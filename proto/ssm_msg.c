@@ -46,25 +46,40 @@ static const struct {
 	[SSM_INTERACTIVE_SHELL] = { "interactive_shell", false },
 	[SSM_AGENT_TASK_COMPLETE] = { "agent_task_complete", false },
 	[SSM_AGENT_TASK_ACKNOWLEDGE] = { "agent_task_acknowledge", false },
+	[SSM_AGENT_TASK_REPLY] = { "agent_task_reply", false },
+	[SSM_AGENT_JOB] = { "agent_job", false },
+	[SSM_AGENT_JOB_ACK] = { "agent_job_ack", false },
+	[SSM_AGENT_JOB_REPLY] = { "agent_job_reply", false },
+	[SSM_AGENT_JOB_REPLY_ACK] = { "agent_job_reply_ack", false },
+	[SSM_AGENT_TELEMETRY] = { "AgentTelemetry", false },
+	[SSM_AGENT_UPDATE_RESULT] = { "AgentUpdateResult", false },
 	[SSM_TYPE_OTHER] = { "?", false },
 };
 static_assert(ARRAY_LEN(types) == SSM_TYPE_N, "types[] and enum ssm_type differ");
 
-static const char *const payload_types[] = {
-	[SSM_PT_NONE] = "none",
-	[SSM_PT_OUTPUT] = "output",
-	[SSM_PT_ERROR] = "error",
-	[SSM_PT_SIZE] = "size",
-	[SSM_PT_PARAMETER] = "parameter",
-	[SSM_PT_HANDSHAKE_REQUEST] = "handshake-request",
-	[SSM_PT_HANDSHAKE_RESPONSE] = "handshake-response",
-	[SSM_PT_HANDSHAKE_COMPLETE] = "handshake-complete",
-	[SSM_PT_ENC_CHALLENGE_REQUEST] = "challenge-request",
-	[SSM_PT_ENC_CHALLENGE_RESPONSE] = "challenge-response",
-	[SSM_PT_FLAG] = "flag",
-	[SSM_PT_STDERR] = "stderr",
-	[SSM_PT_EXIT_CODE] = "exit-code",
+/* What a payload type is. In a session with a KMS key the client encrypts the types of up, the agent
+ * those of down; 3.6 and 5.5. */
+static const struct {
+	const char *name;
+	bool handshake;
+	bool up, down;
+} payload_types[] = {
+	[SSM_PT_NONE] = { "none", false, false, false },
+	[SSM_PT_OUTPUT] = { "output", false, true, true },
+	[SSM_PT_ERROR] = { "error", false, false, false },
+	[SSM_PT_SIZE] = { "size", false, false, false },
+	[SSM_PT_PARAMETER] = { "parameter", false, false, false },
+	[SSM_PT_HANDSHAKE_REQUEST] = { "handshake-request", true, false, false },
+	[SSM_PT_HANDSHAKE_RESPONSE] = { "handshake-response", true, false, false },
+	[SSM_PT_HANDSHAKE_COMPLETE] = { "handshake-complete", true, false, false },
+	[SSM_PT_ENC_CHALLENGE_REQUEST] = { "challenge-request", true, false, false },
+	[SSM_PT_ENC_CHALLENGE_RESPONSE] = { "challenge-response", true, false, false },
+	[SSM_PT_FLAG] = { "flag", false, false, false },
+	[SSM_PT_STDERR] = { "stderr", false, false, true },
+	[SSM_PT_EXIT_CODE] = { "exit-code", false, false, true },
 };
+static_assert(ARRAY_LEN(payload_types) == SSM_PT_N,
+	      "payload_types[] and enum ssm_payload_type differ");
 
 const char *ssm_type_name(enum ssm_type type)
 {
@@ -73,7 +88,24 @@ const char *ssm_type_name(enum ssm_type type)
 
 const char *ssm_payload_type_name(uint32_t payload_type)
 {
-	return payload_type < ARRAY_LEN(payload_types) ? payload_types[payload_type] : "?";
+	return payload_type < SSM_PT_N ? payload_types[payload_type].name : "?";
+}
+
+bool ssm_pt_is_handshake(uint32_t payload_type)
+{
+	return payload_type < SSM_PT_N && payload_types[payload_type].handshake;
+}
+
+bool ssm_pt_is_encrypted(uint32_t payload_type, bool by_client)
+{
+	if (payload_type >= SSM_PT_N)
+		return false;
+	return by_client ? payload_types[payload_type].up : payload_types[payload_type].down;
+}
+
+uint32_t ssm_flag_read(const uint8_t *p, size_t len)
+{
+	return len >= SSM_FLAG_LEN ? be32_get(p) : 0;
 }
 
 static bool is_space(uint8_t ch)
@@ -185,7 +217,7 @@ static void type_put(uint8_t *out, const struct ssm_msg *m)
 	const char *name = m->type == SSM_TYPE_OTHER ? m->type_name : types[m->type].name;
 	size_t len = strnlen(name, SSM_TYPE_LEN);
 
-	memset(out, ' ', SSM_TYPE_LEN);
+	memset(out, header_len_of(m) == SSM_HEADER_LEN_OLD ? '\0' : ' ', SSM_TYPE_LEN);
 	memcpy(out, name, len);
 }
 

@@ -19,6 +19,7 @@
 	116U /* value of HeaderLength in what clients and agents write; bytes before PayloadLength */
 #define SSM_HEADER_LEN_OLD 112U /* value in what the service writes: no PayloadType field */
 #define SSM_OVERHEAD 120U	/* bytes before the payload with SSM_HEADER_LEN */
+#define SSM_FLAG_LEN 4U		/* payload bytes of SSM_PT_FLAG: one big-endian number */
 #define SSM_PAYLOAD_MAX 65536U	/* ours: the largest payload that we send or announce */
 #define SSM_MESSAGE_MAX                                                                            \
 	((size_t)1024 * 1024) /* ours: the largest message that is accepted; design, section 8 */
@@ -34,6 +35,13 @@ enum ssm_type {
 	SSM_INTERACTIVE_SHELL,
 	SSM_AGENT_TASK_COMPLETE,
 	SSM_AGENT_TASK_ACKNOWLEDGE,
+	SSM_AGENT_TASK_REPLY,
+	SSM_AGENT_JOB,
+	SSM_AGENT_JOB_ACK,
+	SSM_AGENT_JOB_REPLY,
+	SSM_AGENT_JOB_REPLY_ACK,
+	SSM_AGENT_TELEMETRY,
+	SSM_AGENT_UPDATE_RESULT,
 	SSM_TYPE_OTHER, /* well-formed, not in our table: ignored, never acknowledged */
 	SSM_TYPE_N
 };
@@ -52,6 +60,7 @@ enum ssm_payload_type {
 	SSM_PT_FLAG = 10,
 	SSM_PT_STDERR = 11,
 	SSM_PT_EXIT_CODE = 12,
+	SSM_PT_N
 };
 
 enum ssm_flag { SSM_FLAG_DISCONNECT = 1, SSM_FLAG_TERMINATE = 2, SSM_FLAG_CONNECT_ERROR = 3 };
@@ -81,6 +90,13 @@ struct ssm_msg {
 /** ssm_type_name() - the wire name, "?" for SSM_TYPE_OTHER; ssm_payload_type_name() likewise */
 const char *ssm_type_name(enum ssm_type type);
 const char *ssm_payload_type_name(uint32_t payload_type);
+/** ssm_pt_is_handshake() - is it a step of the handshake, which the owner of a channel never sees? */
+bool ssm_pt_is_handshake(uint32_t payload_type);
+/** ssm_pt_is_encrypted() - does a writer encrypt it in a session with a KMS key? @by_client: who
+ * writes; ssm-protocol, 5.5 */
+bool ssm_pt_is_encrypted(uint32_t payload_type, bool by_client);
+/** ssm_flag_read() - the number in the payload of SSM_PT_FLAG; 0, which is no flag, if it is cut */
+uint32_t ssm_flag_read(const uint8_t *p, size_t len);
 
 /**
  * ssm_msg_decode() - read one message from a whole WebSocket message
@@ -96,7 +112,8 @@ size_t ssm_msg_size(const struct ssm_msg *m, size_t payload_len);
 
 /**
  * ssm_msg_encode() - write one message: type, created_ms, seq, flags, id, payload_type, payload are taken from
- * @m; header_len 0 means SSM_HEADER_LEN; the digest is computed
+ * @m; header_len 0 means SSM_HEADER_LEN; SSM_HEADER_LEN_OLD is the service's form, whose type is padded with
+ * NULs instead of spaces; the digest is computed
  * Return: bytes written; ST_ESHORT if @cap is too small; ST_EINVAL for an empty payload (the stock readers'
  * writers can't make one) or a created_ms of 0
  */

@@ -79,7 +79,7 @@ static int queue_new(struct ssm_chan *c, uint32_t payload_type, size_t cap, stru
 		return ST_EFULL;
 	if ((uint32_t)(s->next_seq - s->base) == s->cap && (r = ring_grow(s)) < 0)
 		return r;
-	e = malloc(sizeof(*e) + SSM_OVERHEAD + cap);
+	e = malloc(SSM_OUT_SIZE(cap));
 	if (!e)
 		return ST_ENOMEM;
 	*e = (struct ssm_out){
@@ -129,7 +129,7 @@ static struct ssm_out *tail_reserve(struct ssm_chan *c, struct ssm_out *e, size_
 	if (e->cap - e->len >= len)
 		return e;
 	cap = MIN(MAX(e->len + len, (size_t)e->cap * 2), c->max_payload);
-	e = realloc(e, sizeof(*e) + SSM_OVERHEAD + cap);
+	e = realloc(e, SSM_OUT_SIZE(cap));
 	if (!e)
 		return NULL;
 	e->cap = (uint32_t)cap;

@@ -24,12 +24,6 @@
 
 #include "base/err.h"
 
-bool ssm_pt_is_handshake(uint32_t payload_type)
-{
-	return payload_type >= SSM_PT_HANDSHAKE_REQUEST &&
-	       payload_type <= SSM_PT_ENC_CHALLENGE_RESPONSE;
-}
-
 static bool window_full(const struct ssm_snd *s, const struct ssm_out *e)
 {
 	if (s->flight_msgs >= SSM_FLIGHT_MSGS)
@@ -110,9 +104,22 @@ static void base_advance(struct ssm_snd *s)
 	}
 }
 
-/* Header and digest; from here on the bytes never change. */
+static void encrypt(struct ssm_chan *c, struct ssm_out *e)
+{
+	uint8_t *payload = e->wire + SSM_OVERHEAD;
+	uint8_t nonce[SSM_NONCE_LEN];
+
+	codec_random(nonce, sizeof(nonce));
+	memmove(payload + SSM_NONCE_LEN, payload, e->len);
+	ssm_crypt_seal(c->crypt, payload, e->len, nonce);
+	e->len += SSM_CRYPT_OVERHEAD;
+}
+
+/* Encryption, header and digest; from here on the bytes never change. */
 static void seal(struct ssm_chan *c, struct ssm_out *e)
 {
+	const bool encrypted = c->crypt &&
+			       ssm_pt_is_encrypted(e->payload_type, c->role == SSM_ROLE_CLIENT);
 	struct ssm_msg m = {
 		.type = c->role == SSM_ROLE_CLIENT ? SSM_INPUT_STREAM_DATA : SSM_OUTPUT_STREAM_DATA,
 		.created_ms = ssm_chan_unix_ms(c),
@@ -120,11 +127,13 @@ static void seal(struct ssm_chan *c, struct ssm_out *e)
 		.flags = c->role == SSM_ROLE_AGENT && e->seq == 0 ? SSM_FLAGS_SYN : SSM_FLAGS_DATA,
 		.payload_type = e->payload_type,
 		.payload = e->wire + SSM_OVERHEAD,
-		.payload_len = e->len,
 	};
 
+	if (encrypted)
+		encrypt(c, e);
+	m.payload_len = e->len;
 	ssm_chan_uuid(c, m.id);
-	if (ssm_msg_encode(e->wire, SSM_OVERHEAD + e->cap, &m) < 0)
+	if (ssm_msg_encode(e->wire, SSM_OVERHEAD + SSM_CRYPT_OVERHEAD + e->cap, &m) < 0)
 		ST_BUG("message %lld of %u bytes can't be written", (long long)e->seq, e->len);
 	list_node_init(&e->node);
 	list_node_init(&e->stale_node);
@@ -172,7 +181,7 @@ static struct ssm_out *trim(struct ssm_chan *c, struct ssm_out *e)
 
 	if (e->cap - e->len < e->cap / 2)
 		return e;
-	small = realloc(e, sizeof(*e) + SSM_OVERHEAD + e->len);
+	small = realloc(e, SSM_OUT_SIZE(e->len));
 	if (!small)
 		return e;
 	small->cap = small->len;
@@ -185,11 +194,12 @@ static struct ssm_out *send_new(struct ssm_chan *c, struct ssm_out *e)
 	struct ssm_snd *s = &c->snd;
 
 	e = trim(c, e);
+	s->queued_bytes -= e->len;
+	c->stats.bytes_out += e->len;
 	seal(c, e);
 	if (s->flight_msgs == 0)
 		s->progress_us = c->now_us;
 	s->next_send++;
-	s->queued_bytes -= e->len;
 	flight_count(s, e);
 	if (s->first_data_seq < 0 && !ssm_pt_is_handshake(e->payload_type)) {
 		s->first_data_seq = e->seq;
@@ -197,7 +207,6 @@ static struct ssm_out *send_new(struct ssm_chan *c, struct ssm_out *e)
 	}
 	transmit(c, e);
 	c->stats.msgs_out++;
-	c->stats.bytes_out += e->len;
 	return e;
 }
 

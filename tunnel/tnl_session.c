@@ -263,8 +263,12 @@ static void ssm_on_closed(void *arg, int err, const char *reason)
 			     text_safe(reason[0] != '\0' ? reason : st_strerror(err)).s);
 }
 
-static const struct ssm_chan_events ssm_events = { ssm_on_ready, ssm_on_data, ssm_on_writable,
-						   ssm_on_closed };
+static const struct ssm_chan_events ssm_events = {
+	.ready = ssm_on_ready,
+	.data = ssm_on_data,
+	.writable = ssm_on_writable,
+	.closed = ssm_on_closed,
+};
 
 static int ssm_start(struct tnl_session *s, uint32_t max_payload)
 {

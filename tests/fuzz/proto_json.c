@@ -28,30 +28,54 @@ static void ack(const uint8_t *p, size_t len)
 
 static void request(const uint8_t *p, size_t len)
 {
-	struct ssm_handshake_answer answer;
-	char version[SSM_VERSION_MAX], reason[SSM_REASON_MAX];
+	static const struct ssm_kms_answer kms = { .status = SSM_ACTION_SUCCESS,
+						   .cipher_key = (const uint8_t *)"key",
+						   .cipher_len = 3 };
+	char refused[SSM_VERSION_MAX];
+	struct ssm_response r;
+	struct ssm_request q;
+	char *text;
 
-	if (ssm_handshake_answer(&answer, p, len, SSM_CLIENT_VERSION) < 0)
+	if (ssm_handshake_request_read(&q, p, len) == 0)
+		ssm_request_fini(&q);
+	if (ssm_handshake_answer(&text, refused, p, len, SSM_CLIENT_VERSION, &kms) < 0)
 		return;
 	/* an agent of ours reads what we answer: done, or refused for the action that we named */
-	ST_ASSERT(ssm_handshake_response_read(version, reason, (const uint8_t *)answer.response,
-					      strlen(answer.response)) ==
-		  (answer.refused[0] ? ST_EPEER : 0));
-	ST_ASSERT(strcmp(version, SSM_CLIENT_VERSION) == 0);
-	free(answer.response);
+	ST_ASSERT(ssm_handshake_response_read(&r, (const uint8_t *)text, strlen(text)) ==
+		  (refused[0] ? ST_EPEER : 0));
+	ST_ASSERT(strcmp(r.client_version, SSM_CLIENT_VERSION) == 0);
+	free(r.cipher_key);
+	free(text);
+}
+
+static void response(const uint8_t *p, size_t len)
+{
+	struct ssm_response r;
+
+	ssm_handshake_response_read(&r, p, len);
+	free(r.cipher_key);
+}
+
+static void challenge(const uint8_t *p, size_t len)
+{
+	uint8_t *bytes;
+
+	if (ssm_handshake_challenge_read(&bytes, 92, p, len) > 0)
+		free(bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char text[SSM_REASON_MAX], version[SSM_VERSION_MAX];
+	char text[SSM_REASON_MAX];
 
 	if (size == 0)
 		return 0;
-	switch (data[0] % 5) {
+	switch (data[0] % 6) {
 	case 0: ack(data + 1, size - 1); break;
 	case 1: request(data + 1, size - 1); break;
-	case 2: ssm_handshake_response_read(version, text, data + 1, size - 1); break;
+	case 2: response(data + 1, size - 1); break;
 	case 3: ssm_handshake_complete_read(text, data + 1, size - 1); break;
+	case 5: challenge(data + 1, size - 1); break;
 	default: ssm_closed_read(text, data + 1, size - 1); break;
 	}
 	return 0;

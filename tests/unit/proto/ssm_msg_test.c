@@ -212,7 +212,8 @@ static void every_shorter_prefix_is_refused(void **state)
 	}
 }
 
-/* What both the stock client's writer and a round trip through its structs reproduce, ours does too. */
+/* What both the stock client's writer and a round trip through its structs reproduce, ours does too, and what the
+ * service writes. */
 static void encoding_reproduces_the_vectors(void **state)
 {
 	unsigned same = 0;
@@ -229,7 +230,9 @@ static void encoding_reproduces_the_vectors(void **state)
 		vector_get(&v, i);
 		/* schema_version_9: ours writes 1 always */
 		if (ssm_msg_decode(&m, v.bytes, v.len) == 0 && verdict &&
-		    strcmp(verdict, "identical") == 0 && m.schema_version == 1) {
+		    (strcmp(verdict, "identical") == 0 ||
+		     strcmp(v.name, "channel_closed_h112_nul") == 0) &&
+		    m.schema_version == 1) {
 			out = malloc(v.len);
 			assert_int_equal(ssm_msg_size(&m, m.payload_len), v.len);
 			assert_int_equal(ssm_msg_encode(out, v.len, &m), v.len);
@@ -240,7 +243,7 @@ static void encoding_reproduces_the_vectors(void **state)
 		}
 		free(v.bytes);
 	}
-	assert_true(same >= 20);
+	assert_true(same >= 21);
 }
 
 static void old_header_round_trip(void **state)
@@ -383,7 +386,7 @@ static void names(void **state)
 	assert_string_equal(ssm_type_name(SSM_TYPE_OTHER), "?");
 	assert_string_equal(ssm_type_name(SSM_TYPE_N), "?");
 	for (unsigned i = 0; i < SSM_TYPE_OTHER; i++)
-		assert_in_range(strlen(ssm_type_name((enum ssm_type)i)), 10, SSM_TYPE_LEN);
+		assert_in_range(strlen(ssm_type_name((enum ssm_type)i)), 9, SSM_TYPE_LEN);
 	assert_string_equal(ssm_payload_type_name(SSM_PT_FLAG), "flag");
 	assert_string_equal(ssm_payload_type_name(13), "?");
 	assert_string_equal(ssm_payload_type_name(UINT32_MAX), "?");

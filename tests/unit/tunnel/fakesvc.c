@@ -284,7 +284,9 @@ static void ssm_closed(void *arg, int err, const char *reason)
 	s->f->counts.flags += err == ST_ECLOSED;
 }
 
-static const struct ssm_chan_events ssm_ev = { ssm_ready, ssm_data, ssm_writable, ssm_closed };
+static const struct ssm_chan_events ssm_ev = {
+	.ready = ssm_ready, .data = ssm_data, .writable = ssm_writable, .closed = ssm_closed
+};
 
 static void ssm_begin(struct ses *s)
 {
