@@ -3,15 +3,12 @@
  * ssm_mux_stock_test.c - our ends of a multiplexed port session against recorded stock peers
  *
  * Cases: our client in the place of the stock client, and our agent in the place of the stock agent, in session 2 of
- * tests/data/stock_sessions.txt. The owner does what the recorded frames show; our bytes are the stock program's.
+ * tests/data/capture.txt. The owner does what the recorded frames show; our bytes are the stock program's.
  */
 #include "mux_owner.h"
 
-#include "base/codec.h"
+#include "capture.h"
 #include "proto/ssm_msg.h"
-
-#define SESSIONS "tests/data/stock_sessions.txt"
-#define LINE_MAX_BYTES 65536U
 
 static char texts[CONNS * 2][2048]; /* what pull() gives; one a frame with data */
 static unsigned texts_n;
@@ -51,40 +48,34 @@ static void ours(struct owner *o, const struct ssm_msg *m)
 	}
 }
 
-static void message(struct owner *o, const char *self, char *line)
+static void message(struct owner *o, enum cap_who self, const struct cap_frame *f)
 {
-	static uint8_t bytes[LINE_MAX_BYTES];
-	const char *session = strtok(line, " \n");
-	const char *writer = strtok(NULL, " \n");
-	const char *hex = strtok(NULL, " \n");
 	struct ssm_msg m;
-	ssize_t n;
 
-	if (strcmp(session, "2") != 0)
+	if (f->control || f->text || f->from == CAP_SERVICE)
 		return;
-	n = codec_unhex(bytes, sizeof(bytes), hex, strlen(hex));
-	assert_true(n > 0);
-	assert_int_equal(ssm_msg_decode(&m, bytes, (size_t)n), 0);
+	assert_int_equal(ssm_msg_decode(&m, f->p, f->len), 0);
 	if (m.payload_type != SSM_PT_OUTPUT)
 		return;
-	if (strcmp(writer, self) == 0)
+	if (f->from == self)
 		ours(o, &m);
 	else
 		assert_int_equal(feed_bytes(o, m.payload, m.payload_len), 0);
 }
 
-static void replay(struct owner *o, const char *self)
+static void replay(struct owner *o, enum cap_who self)
 {
-	static char line[LINE_MAX_BYTES];
-	FILE *f = fopen(SESSIONS, "r");
+	const struct cap_session *s;
+	struct capture capture;
 
-	assert_non_null(f);
+	capture_load(&capture);
+	assert_true(capture.n > 2);
+	s = &capture.sessions[2];
+	assert_int_equal(s->title[0], '2');
 	texts_n = 0;
-	while (fgets(line, sizeof(line), f)) {
-		if (line[0] != '#')
-			message(o, self, line);
-	}
-	fclose(f);
+	for (size_t i = 0; i < s->n; i++)
+		message(o, self, &s->frames[i]);
+	capture_drop(&capture);
 	nothing_left(o);
 	ends(o, 0);
 	assert_int_equal(stats(o).opened, 2);
@@ -99,7 +90,7 @@ static void test_client(void **state)
 
 	(void)state;
 	start_client(&o);
-	replay(&o, "client");
+	replay(&o, CAP_CLIENT);
 	assert_non_null(strstr(o.log, "[data 3]HTTP/1.0 200 OK"));
 	assert_non_null(strstr(o.log, "[closed 3][data 5]HTTP/1.0 404 File not found"));
 	assert_non_null(strstr(o.log, "</html>\n[closed 5]"));
@@ -112,7 +103,7 @@ static void test_agent(void **state)
 
 	(void)state;
 	start_agent(&o);
-	replay(&o, "agent");
+	replay(&o, CAP_AGENT);
 	assert_non_null(strstr(o.log, "[accept 3][data 3]GET /ca.crt HTTP/1.1"));
 	assert_non_null(strstr(o.log, "[closed 3][accept 5][data 5]GET /nonexist HTTP/1.1"));
 	assert_non_null(strstr(o.log, "[closed 5]"));
