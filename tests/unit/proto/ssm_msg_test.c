@@ -3,8 +3,8 @@
  * ssm_msg_test.c - the codec against every message of tests/data/vectors.json
  *
  * Cases: what the stock client accepts decodes to the recorded fields, what it refuses or dies of
- * is an error; every shorter prefix; encoding reproduces what the stock writers reproduce; each
- * field at its limits; encode's refusals; names.
+ * is an error, and where ours is stricter than a stock reader is listed; every shorter prefix; each
+ * is written as the stock writers write it; each field at its limits; encode's refusals; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,25 +21,59 @@
 
 #define VECTORS "tests/data/vectors.json"
 
-/* Where the outcome is not simply "as the stock client". */
+/* Fields that our writer makes canonical, and where they stand on the wire; ssm-protocol, 3.1 */
+enum { F_TYPE = 1, F_SCHEMA = 2, F_DIGEST = 4, F_LEN = 8 };
 static const struct {
+	unsigned bit, offset, len;
+} fields[] = {
+	{ F_TYPE, 4, SSM_TYPE_LEN },
+	{ F_SCHEMA, 36, 4 },
+	{ F_DIGEST, 80, CODEC_SHA256_LEN },
+	{ F_LEN, SSM_HEADER_LEN, 4 },
+};
+
+/* Whose reader takes the vector although ours does not. */
+enum { CLIENT_TAKES = 1, AGENT_TAKES = 2 };
+
+/* The vectors that are not simply read as by the stock peers and written again byte by byte. */
+static const struct verdict {
 	const char *name;
-	int err;
-} refused[] = {
+	int err;	   /* of reading */
+	unsigned stricter; /* than which stock reader, on purpose */
+	int write_err;
+	unsigned rewritten; /* fields that our writer writes otherwise */
+} verdicts[] = {
 	/* the stock readers take any HeaderLength that stays within the message; no writer is known to
 	 * send one but 112 and 116, and where PayloadType ends is then a guess: strict */
-	{ "header_length_120", ST_EFORMAT },
-	{ "header_length_0", ST_EFORMAT },
-	{ "header_length_too_big", ST_EFORMAT },
-	{ "header_length_wraps", ST_EFORMAT },
-	{ "wrong_digest", ST_EDIGEST },
-	/* the stock client wants 120 bytes at least; ours reads the header and finds the payload cut */
-	{ "truncated_118_h112", ST_EDIGEST },
-	{ "truncated_119", ST_ESHORT },
-	{ "truncated_60", ST_ESHORT },
-	{ "truncated_3", ST_ESHORT },
-	{ "type_blank", ST_EFORMAT },
-	{ "created_date_0", ST_EFORMAT },
+	{ "header_length_120", ST_EFORMAT, CLIENT_TAKES | AGENT_TAKES, 0, 0 },
+	/* the agent adds 4 in 32 bits and reads the header as payload */
+	{ "header_length_wraps", ST_EFORMAT, AGENT_TAKES, 0, 0 },
+	/* the agent never looks at the digest; 3.3 */
+	{ "wrong_digest", ST_EDIGEST, AGENT_TAKES, 0, 0 },
+	/* the stock client wants 120 bytes at least; ours reads the header and finds the payload cut,
+	 * which the agent does not look for */
+	{ "truncated_118_h112", ST_EDIGEST, AGENT_TAKES, 0, 0 },
+	/* of these both stock readers go deaf */
+	{ "header_length_too_big", ST_EFORMAT, 0, 0, 0 },
+	{ "truncated_119", ST_ESHORT, 0, 0, 0 },
+	/* refused by all */
+	{ "header_length_0", ST_EFORMAT, 0, 0, 0 },
+	{ "truncated_60", ST_ESHORT, 0, 0, 0 },
+	{ "truncated_3", ST_ESHORT, 0, 0, 0 },
+	{ "type_blank", ST_EFORMAT, 0, 0, 0 },
+	{ "created_date_0", ST_EFORMAT, 0, 0, 0 },
+	/* a date of 0 besides: the agent refuses it, the client and ours skip every check for this type (3.4) */
+	{ "start_publication_bad_digest", 0, 0, ST_EINVAL, 0 },
+	/* read, but written otherwise */
+	{ "empty_payload", 0, 0, ST_EINVAL, 0 },
+	{ "empty_payload_zero_digest", 0, 0, ST_EINVAL, 0 },
+	{ "type_nul_padded", 0, 0, 0, F_TYPE },
+	{ "type_right_aligned_nul", 0, 0, 0, F_TYPE },
+	{ "type_right_aligned_space", 0, 0, 0, F_TYPE },
+	{ "digest_skipped_because_plen0", 0, 0, 0, F_DIGEST | F_LEN },
+	{ "payload_length_too_small", 0, 0, 0, F_LEN },
+	{ "payload_length_too_big", 0, 0, 0, F_LEN },
+	{ "schema_version_9", 0, 0, 0, F_SCHEMA },
 };
 
 static json_t *vectors;
@@ -61,8 +95,9 @@ static int vectors_drop(void **state)
 struct vector {
 	const char *name;
 	const json_t *decoded;
-	bool plugin_ok;
-	uint8_t *bytes; /* of exactly @len, so that a sanitizer sees a read beyond */
+	bool client_ok, agent_ok;
+	bool client_writes; /* the stock client's writer reproduces it */
+	uint8_t *bytes;	    /* of exactly @len, so that a sanitizer sees a read beyond */
 	size_t len;
 };
 
@@ -85,14 +120,24 @@ static uint8_t *unhex(const char *hex, size_t *len)
 	return out;
 }
 
+static bool is_outcome(const json_t *o, const char *reader, const char *outcome)
+{
+	return strcmp(text_at(json_object_get(o, reader), "outcome"), outcome) == 0;
+}
+
 static void vector_get(struct vector *v, size_t i)
 {
 	const json_t *o = json_array_get(json_object_get(vectors, "messages"), i);
+	const char *writer = json_string_value(json_object_get(o, "plugin_writer_reproduces"));
 	uint8_t *loose;
 
-	*v = (struct vector){ .name = text_at(o, "name"),
-			      .decoded = json_object_get(o, "decoded") };
-	v->plugin_ok = strcmp(text_at(json_object_get(o, "plugin_reader"), "outcome"), "ok") == 0;
+	*v = (struct vector){
+		.name = text_at(o, "name"),
+		.decoded = json_object_get(o, "decoded"),
+		.client_ok = is_outcome(o, "plugin_reader", "ok"),
+		.agent_ok = is_outcome(o, "agent_reader", "ok"),
+		.client_writes = writer && strcmp(writer, "identical") == 0,
+	};
 	loose = unhex(text_at(o, "hex"), &v->len);
 	v->bytes = malloc(v->len);
 	memcpy(v->bytes, loose, v->len);
@@ -104,13 +149,14 @@ static size_t vectors_n(void)
 	return json_array_size(json_object_get(vectors, "messages"));
 }
 
-static int expected_of(const struct vector *v)
+static const struct verdict *verdict_of(const struct vector *v)
 {
-	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
-		if (strcmp(refused[i].name, v->name) == 0)
-			return refused[i].err;
-	assert_true(v->plugin_ok);
-	return 0;
+	static const struct verdict plain = { .name = "" };
+
+	for (size_t i = 0; i < ARRAY_LEN(verdicts); i++)
+		if (strcmp(verdicts[i].name, v->name) == 0)
+			return &verdicts[i];
+	return &plain;
 }
 
 static void fields_check(const struct vector *v, const struct ssm_msg *m)
@@ -149,6 +195,21 @@ static void fields_check(const struct vector *v, const struct ssm_msg *m)
 	free(payload);
 }
 
+/* Ours takes nothing that the stock client refuses; what it refuses beyond the stock peers is listed. */
+static void verdict_check(const struct vector *v, int r)
+{
+	const struct verdict *want = verdict_of(v);
+
+	if (r != want->err)
+		fail_msg("%s: %s", v->name, st_errname(r));
+	if (!v->client_ok)
+		assert_true(r < 0);
+	if (r < 0) {
+		assert_int_equal(v->client_ok, (want->stricter & CLIENT_TAKES) != 0);
+		assert_int_equal(v->agent_ok, (want->stricter & AGENT_TAKES) != 0);
+	}
+}
+
 static void every_vector_decodes_or_is_refused(void **state)
 {
 	(void)state;
@@ -162,16 +223,28 @@ static void every_vector_decodes_or_is_refused(void **state)
 		memset(&m, 0x5a, sizeof(m));
 		untouched = m;
 		r = ssm_msg_decode(&m, v.bytes, v.len);
-		if (r != expected_of(&v))
-			fail_msg("%s: %s", v.name, st_errname(r));
-		if (!v.plugin_ok)
-			assert_true(r < 0);
+		verdict_check(&v, r);
 		if (r == 0)
 			fields_check(&v, &m);
 		else
 			assert_memory_equal(&m, &untouched, sizeof(m));
 		free(v.bytes);
 	}
+}
+
+static void every_listed_vector_exists(void **state)
+{
+	unsigned found = 0;
+
+	(void)state;
+	for (size_t i = 0; i < vectors_n(); i++) {
+		struct vector v;
+
+		vector_get(&v, i);
+		found += verdict_of(&v)->name[0] != '\0';
+		free(v.bytes);
+	}
+	assert_int_equal(found, ARRAY_LEN(verdicts));
 }
 
 static void prefixes_check(const struct vector *v)
@@ -206,44 +279,68 @@ static void every_shorter_prefix_is_refused(void **state)
 		struct vector v;
 
 		vector_get(&v, i);
-		if (expected_of(&v) == 0)
+		if (verdict_of(&v)->err == 0)
 			prefixes_check(&v);
 		free(v.bytes);
 	}
 }
 
-/* What both the stock client's writer and a round trip through its structs reproduce, ours does too, and what the
- * service writes. */
-static void encoding_reproduces_the_vectors(void **state)
+/* Blanks the fields that are written otherwise, which they must be. */
+static void rewritten_blank(const struct vector *v, uint8_t *out, unsigned rewritten)
 {
-	unsigned same = 0;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		if (!(rewritten & fields[i].bit))
+			continue;
+		assert_memory_not_equal(out + fields[i].offset, v->bytes + fields[i].offset,
+					fields[i].len);
+		memcpy(out + fields[i].offset, v->bytes + fields[i].offset, fields[i].len);
+	}
+}
+
+static void writing_check(const struct vector *v, const struct ssm_msg *m)
+{
+	const struct verdict *want = verdict_of(v);
+	uint8_t *out = malloc(v->len);
+	struct ssm_msg again;
+
+	assert_int_equal(ssm_msg_size(m, m->payload_len), v->len);
+	if (want->write_err) {
+		assert_int_equal(ssm_msg_encode(out, v->len, m), want->write_err);
+		free(out);
+		return;
+	}
+	assert_int_equal(ssm_msg_encode(out, v->len, m), v->len);
+	assert_int_equal(ssm_msg_decode(&again, out, v->len), 0);
+	assert_string_equal(again.type_name, m->type_name);
+	assert_int_equal(again.payload_len_field, m->payload_len);
+	assert_int_equal(ssm_msg_encode(out, v->len - 1, m), ST_ESHORT);
+	rewritten_blank(v, out, want->rewritten);
+	if (memcmp(out, v->bytes, v->len) != 0)
+		fail_msg("%s is written otherwise", v->name);
+	/* schema_version_9: ours writes 1 always; the old header is the service's alone */
+	if (want->rewritten != F_SCHEMA && m->header_len == SSM_HEADER_LEN)
+		assert_int_equal(v->client_writes, want->rewritten == 0);
+	free(out);
+}
+
+/* Ours writes what the stock client's writer does, byte by byte; the rest becomes canonical. */
+static void every_vector_is_written_again(void **state)
+{
+	unsigned written = 0;
 
 	(void)state;
 	for (size_t i = 0; i < vectors_n(); i++) {
-		const json_t *o = json_array_get(json_object_get(vectors, "messages"), i);
-		const char *verdict =
-			json_string_value(json_object_get(o, "plugin_writer_reproduces"));
 		struct ssm_msg m;
 		struct vector v;
-		uint8_t *out;
 
 		vector_get(&v, i);
-		/* schema_version_9: ours writes 1 always */
-		if (ssm_msg_decode(&m, v.bytes, v.len) == 0 && verdict &&
-		    (strcmp(verdict, "identical") == 0 ||
-		     strcmp(v.name, "channel_closed_h112_nul") == 0) &&
-		    m.schema_version == 1) {
-			out = malloc(v.len);
-			assert_int_equal(ssm_msg_size(&m, m.payload_len), v.len);
-			assert_int_equal(ssm_msg_encode(out, v.len, &m), v.len);
-			assert_memory_equal(out, v.bytes, v.len);
-			assert_int_equal(ssm_msg_encode(out, v.len - 1, &m), ST_ESHORT);
-			free(out);
-			same++;
+		if (ssm_msg_decode(&m, v.bytes, v.len) == 0) {
+			writing_check(&v, &m);
+			written++;
 		}
 		free(v.bytes);
 	}
-	assert_true(same >= 21);
+	assert_int_equal(written, 31);
 }
 
 static void old_header_round_trip(void **state)
@@ -396,8 +493,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_vector_decodes_or_is_refused),
+		cmocka_unit_test(every_listed_vector_exists),
 		cmocka_unit_test(every_shorter_prefix_is_refused),
-		cmocka_unit_test(encoding_reproduces_the_vectors),
+		cmocka_unit_test(every_vector_is_written_again),
 		cmocka_unit_test(old_header_round_trip),
 		cmocka_unit_test(fields_at_their_limits),
 		cmocka_unit_test(a_nul_within_the_type),
