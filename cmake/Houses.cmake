@@ -74,22 +74,39 @@ function(st_unit_test folder file)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME ${folder}.${file} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${folder}.${file} PROPERTIES TIMEOUT 120 LABELS unit)
+    st_test_of(${folder} ${target})
+endfunction()
+
+# Everything that tests one folder is one target, tests_of_FOLDER: scripts/coverage builds and runs it.
+function(st_test_of folder target)
+    if(NOT TARGET tests_of_${folder})
+        add_custom_target(tests_of_${folder})
+    endif()
+    add_dependencies(tests_of_${folder} ${target})
 endfunction()
 
 function(st_pkg_private target)
     st_pkg(${target} ${ARGN})
 endfunction()
 
-# st_fuzzer(NAME FILE USES house…) - a libFuzzer target with the fuzz preset, else a runner over a corpus
+# st_fuzzer(NAME FILE USES house…) - a libFuzzer target with the fuzz preset, else a runner over a corpus;
+#   the name begins with its folder's
 function(st_fuzzer name file)
     cmake_parse_arguments(F "" "" "USES" ${ARGN})
     if(SSM_TUN_FUZZ)
         add_executable(${name} ${file})
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+        if(NOT TARGET fuzzers)
+            add_custom_target(fuzzers) # all of them and nothing else
+        endif()
+        add_dependencies(fuzzers ${name})
+        set_property(GLOBAL APPEND_STRING PROPERTY ST_FUZZERS "${name} ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name}\n")
     else()
         add_executable(${name} ${file} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus_main.c)
         add_test(NAME fuzz.${name} COMMAND ${name} ${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name})
         set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
+        string(REGEX REPLACE "_.*" "" folder ${name})
+        st_test_of(${folder} ${name})
     endif()
     target_link_libraries(${name} PRIVATE st_flags ${F_USES})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)

@@ -3,18 +3,23 @@
  * proto_chan.c - fuzz target: a script of everything that may happen to a channel
  *
  * The first byte chooses role, pace and chunk size; then each operation is a byte and its operands.
- * Framed messages get a right header and digest, so that the script reaches what is behind them.
+ * Framed messages get a right header and digest, so that the script reaches what is behind them;
+ * acknowledgements and the handshake's texts are written for it too. What the channel writes must
+ * decode, number its messages without a gap, and repeat them byte by byte; what it tells its owner
+ * must be possible in its state.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/util.h"
+#include "proto/ssm_ack.h"
 #include "proto/ssm_chan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define OUTPUT_MAX 100000U /* messages in a row; more would be an endless output */
+#define REMEMBERED 512U	   /* outgoing numbers whose header is compared with its copies' */
 
 struct script {
 	const uint8_t *p;
@@ -23,6 +28,10 @@ struct script {
 	enum ssm_role role;
 	uint64_t now_us;
 	bool refuse;
+	unsigned ready, closed;
+	uint64_t delivered; /* calls of data() that took */
+	int64_t next_seq;   /* of the channel's stream messages */
+	uint8_t headers[REMEMBERED][SSM_OVERHEAD];
 };
 
 static uint8_t take(struct script *s)
@@ -45,8 +54,9 @@ static const uint8_t *take_bytes(struct script *s, size_t *len)
 
 static void on_ready(void *arg, const char *customer_message)
 {
-	(void)arg;
-	ST_ASSERT(strlen(customer_message) < 1024);
+	struct script *s = arg;
+
+	ST_ASSERT(strlen(customer_message) < 1024 && ++s->ready == 1 && !s->closed);
 }
 
 static int on_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t len)
@@ -54,7 +64,7 @@ static int on_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t le
 	struct script *s = arg;
 
 	(void)payload_type;
-	ST_ASSERT(ssm_chan_state(s->chan) == SSM_CHAN_READY && len > 0);
+	ST_ASSERT(ssm_chan_state(s->chan) == SSM_CHAN_READY && s->ready && !s->closed && len > 0);
 	if (p[0] == 0xee)
 		return ST_ENOMEM;
 	if (p[0] == 0xdd)
@@ -62,7 +72,10 @@ static int on_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t le
 	if (p[0] == 0xcc)
 		ssm_chan_resume_input(s->chan, s->now_us);
 	ssm_chan_send(s->chan, p, len, s->now_us);
-	return s->refuse ? ST_EAGAIN : 0;
+	if (s->refuse)
+		return ST_EAGAIN;
+	s->delivered += len;
+	return 0;
 }
 
 static void on_writable(void *arg)
@@ -76,7 +89,9 @@ static void on_closed(void *arg, int err, const char *reason)
 {
 	struct script *s = arg;
 
-	ST_ASSERT(err < 0 && reason && ssm_chan_room(s->chan) == 0);
+	ST_ASSERT(err < 0 && reason && ++s->closed == 1);
+	ST_ASSERT(ssm_chan_room(s->chan) == 0 && ssm_chan_state(s->chan) == SSM_CHAN_CLOSED);
+	ST_ASSERT(ssm_chan_close_reason(s->chan, NULL) == err);
 }
 
 static void on_uuid(void *arg, uint8_t out[CODEC_UUID_LEN])
@@ -85,24 +100,93 @@ static void on_uuid(void *arg, uint8_t out[CODEC_UUID_LEN])
 	memset(out, 0x42, CODEC_UUID_LEN);
 }
 
-static void framed(struct script *s, enum ssm_type type, int64_t seq)
+/* @m: type, seq, payload type and payload */
+static void put(struct script *s, struct ssm_msg *m)
 {
-	struct ssm_msg m = { .type = type, .created_ms = 1, .seq = seq };
-	size_t len, cap;
-	uint8_t *wire;
+	size_t cap = ssm_msg_size(m, m->payload_len);
+	uint8_t *wire = malloc(cap);
 	ssize_t n;
 
-	m.payload_type = take(s) % 14;
-	len = take(s);
-	m.payload = take_bytes(s, &len);
-	m.payload_len = len;
-	cap = ssm_msg_size(&m, len);
-	wire = malloc(cap);
 	ST_ASSERT(wire);
-	n = ssm_msg_encode(wire, cap, &m);
+	m->created_ms = 1;
+	n = ssm_msg_encode(wire, cap, m);
 	if (n > 0)
 		ssm_chan_input(s->chan, wire, (size_t)n, s->now_us);
 	free(wire);
+}
+
+static void framed(struct script *s, enum ssm_type type, int64_t seq)
+{
+	struct ssm_msg m = { .type = type, .seq = seq };
+
+	m.payload_type = take(s);
+	/* as the service writes: the old header */
+	m.header_len = m.payload_type & 0x80 ? SSM_HEADER_LEN_OLD : SSM_HEADER_LEN;
+	m.payload_type %= 14;
+	m.payload_len = take(s);
+	m.payload = take_bytes(s, &m.payload_len);
+	put(s, &m);
+}
+
+static void ack(struct script *s, int64_t seq)
+{
+	static const uint8_t id[CODEC_UUID_LEN];
+	char text[SSM_ACK_MAX];
+	struct ssm_msg m = { .type = SSM_ACKNOWLEDGE, .payload = (const uint8_t *)text };
+
+	m.payload_len = ssm_ack_write(text, SSM_INPUT_STREAM_DATA, id, seq);
+	put(s, &m);
+}
+
+/* What makes a channel ready, by messages of the next numbers. */
+static void handshake(struct script *s, enum ssm_type stream)
+{
+	static const struct {
+		uint32_t payload_type;
+		const char *text;
+	} steps[][2] = {
+		[SSM_ROLE_CLIENT] = { { SSM_PT_HANDSHAKE_REQUEST,
+					"{\"AgentVersion\":\"3.3.0.0\",\"RequestedClientActions\":["
+					"{\"ActionType\":\"SessionType\",\"ActionParameters\":"
+					"{\"SessionType\":\"Port\",\"Properties\":{}}}]}" },
+				      { SSM_PT_HANDSHAKE_COMPLETE, "{\"HandshakeTimeToComplete\":1,"
+								   "\"CustomerMessage\":\"m\"}" } },
+		[SSM_ROLE_AGENT] = { { SSM_PT_HANDSHAKE_RESPONSE,
+				       "{\"ClientVersion\":\"1.2.707.0\","
+				       "\"ProcessedClientActions\":[]}" } },
+	};
+
+	for (int64_t i = 0; i < 2 && steps[s->role][i].text; i++) {
+		struct ssm_msg m = {
+			.type = stream,
+			.seq = i,
+			.payload_type = steps[s->role][i].payload_type,
+			.payload = (const uint8_t *)steps[s->role][i].text,
+			.payload_len = strlen(steps[s->role][i].text),
+		};
+
+		put(s, &m);
+	}
+}
+
+static void written_check(struct script *s, const struct ssm_msg *m, const uint8_t *p)
+{
+	uint8_t *header;
+
+	if (m->type == SSM_ACKNOWLEDGE) {
+		ST_ASSERT(m->seq == 0 && m->flags == SSM_FLAGS_ACK);
+		return;
+	}
+	ST_ASSERT(m->type ==
+		  (s->role == SSM_ROLE_CLIENT ? SSM_INPUT_STREAM_DATA : SSM_OUTPUT_STREAM_DATA));
+	ST_ASSERT(m->seq >= 0 && m->seq <= s->next_seq);
+	header = s->headers[MIN(m->seq, REMEMBERED - 1)];
+	if (m->seq == s->next_seq) {
+		s->next_seq++;
+		memcpy(header, p, SSM_OVERHEAD);
+	} else if (m->seq < (int64_t)REMEMBERED - 1) {
+		ST_ASSERT(memcmp(header, p, SSM_OVERHEAD) == 0); /* with the payload's digest */
+	}
 }
 
 static void drain(struct script *s, unsigned limit)
@@ -114,6 +198,7 @@ static void drain(struct script *s, unsigned limit)
 
 	while (n < limit && ssm_chan_next_output(s->chan, &p, &len, s->now_us)) {
 		ST_ASSERT(ssm_msg_decode(&m, p, len) == 0);
+		written_check(s, &m, p);
 		ST_ASSERT(++n < OUTPUT_MAX);
 	}
 	ST_ASSERT(n == limit || !ssm_chan_has_output(s->chan, s->now_us));
@@ -135,13 +220,15 @@ static void stats_check(const struct script *s)
 	ssm_chan_stats(s->chan, &stats);
 	ST_ASSERT(stats.queued_bytes <= SSM_SEND_QUEUE_MAX + SSM_PAYLOAD_MAX);
 	ST_ASSERT(stats.reorder_bytes <= SSM_REORDER_BYTES + SSM_MESSAGE_MAX);
+	ST_ASSERT(stats.bytes_in >= s->delivered);
+	ST_ASSERT((ssm_chan_state(s->chan) == SSM_CHAN_CLOSED) == (s->closed == 1));
 	ST_ASSERT(stats.in_flight_bytes <= SSM_WINDOW_MAX_FOREIGN + SSM_PAYLOAD_MAX);
 }
 
 static void op_send(struct script *s)
 {
-	static uint8_t bytes[64 * 256];
-	size_t len = (size_t)take(s) * 64;
+	static uint8_t bytes[16 * 256];
+	size_t len = (size_t)take(s) * 16;
 	size_t taken = ssm_chan_send(s->chan, bytes, len, s->now_us);
 
 	ST_ASSERT(taken <= len);
@@ -154,9 +241,10 @@ static void op(struct script *s)
 	size_t len;
 	const uint8_t *p;
 
-	switch (take(s) % 12) {
+	switch (take(s) % 16) {
 	case 0:
-		len = (size_t)take(s) * 4;
+		len = take(s);
+		len |= (size_t)(take(s) & 7) << 8;
 		p = take_bytes(s, &len);
 		ssm_chan_input(s->chan, p, len, s->now_us);
 		break;
@@ -173,6 +261,10 @@ static void op(struct script *s)
 		ssm_chan_resume_input(s->chan, s->now_us);
 		break;
 	case 10: ssm_chan_terminate(s->chan, s->now_us); break;
+	case 11: ack(s, (int8_t)take(s)); break;
+	case 12: ack(s, s->next_seq - 1 - take(s)); break;
+	case 13: pass_time(s, take(s) * UINT64_C(4000000)); break;
+	case 14: handshake(s, stream); break;
 	default:
 		len = take(s);
 		p = take_bytes(s, &len);
@@ -195,8 +287,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.role = kind & 1 ? SSM_ROLE_AGENT : SSM_ROLE_CLIENT,
 		.now_us = s.now_us,
 		.unix_ms = 1,
-		.max_payload = kind & 2 ? 7 : 0,
+		.max_payload = kind & 2 ? 31 : 0,
 		.pace_per_s = kind & 4 ? 10 : 0,
+		.window_max = kind & 8 ? 2000 : 0,
 		.uuid = on_uuid,
 		.events = &events,
 		.arg = &s,
