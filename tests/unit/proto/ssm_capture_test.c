@@ -2,9 +2,9 @@
 /*
  * ssm_capture_test.c - our ends against seven recorded sessions of the stock client and agent
  *
- * Cases: every recorded frame decodes and is written again byte by byte; each session with our
- * client in the stock client's place, and with our agent in the stock agent's: the same states, the
- * payloads in order, the same answers. Where ours differs on purpose, the table below has the count:
+ * Cases: every recorded frame decodes and is written again byte by byte; the opening texts and session
+ * states are the ones that we write; each session with our client in the stock client's place, and
+ * with our agent in the stock agent's: the same states, the payloads in order, the same answers. Where ours differs on purpose, the table below has the count:
  * - our client acknowledges old numbers again; the stock client does not (ssm-protocol, 4.3)
  * - an acknowledgement that ours wrote into a socket that was cut is not in the record
  * - data waits for the first data's acknowledgement (4.3); nothing behind a message that the owner
@@ -21,10 +21,12 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/err.h"
 #include "base/util.h"
 #include "capture.h"
+#include "proto/ssm_open.h"
 #include "replay.h"
 
 static struct capture capture;
@@ -137,6 +139,84 @@ static void every_frame_decodes_and_is_written_again(void **state)
 	assert_int_equal(text, 17);
 }
 
+static void uuid_read(uint8_t out[CODEC_UUID_LEN], const char *text)
+{
+	char hex[2 * CODEC_UUID_LEN + 1];
+	size_t n = 0;
+
+	for (; *text && n < sizeof(hex) - 1; text++)
+		if (*text != '-')
+			hex[n++] = *text;
+	assert_int_equal(codec_unhex(out, CODEC_UUID_LEN, hex, n), CODEC_UUID_LEN);
+}
+
+/* Our text with the ids of @f is @f. */
+static void opening_check(const struct cap_frame *f, const json_t *o)
+{
+	bool is_agent = f->from == CAP_AGENT;
+	struct ssm_open open = {
+		.role = is_agent ? SSM_ROLE_AGENT : SSM_ROLE_CLIENT,
+		.token = json_string_value(json_object_get(o, "TokenValue")),
+		.client_id = json_string_value(
+			json_object_get(o, is_agent ? "ClientInstanceId" : "ClientId")),
+		.client_version = json_string_value(json_object_get(o, "ClientVersion")),
+	};
+	char *text;
+
+	uuid_read(open.request_id, json_string_value(json_object_get(o, "RequestId")));
+	assert_int_equal(ssm_open_write(&text, &open), 0);
+	assert_int_equal(strlen(text), f->len);
+	assert_memory_equal(text, f->p, f->len);
+	free(text);
+}
+
+static bool session_state_check(const struct cap_frame *f)
+{
+	struct ssm_msg m;
+	json_t *o;
+	char *text;
+
+	assert_int_equal(ssm_msg_decode(&m, f->p, f->len), 0);
+	if (m.type != SSM_AGENT_SESSION_STATE)
+		return false;
+	o = json_loadb((const char *)m.payload, m.payload_len, 0, NULL);
+	assert_int_equal(
+		ssm_session_state_write(&text, json_string_value(json_object_get(o, "SessionId")),
+					json_string_value(json_object_get(o, "SessionState"))),
+		0);
+	assert_int_equal(strlen(text), m.payload_len);
+	assert_memory_equal(text, m.payload, m.payload_len);
+	free(text);
+	json_decref(o);
+	return true;
+}
+
+static void texts_before_the_handshake(void **state)
+{
+	unsigned opens = 0, states = 0;
+
+	(void)state;
+	for (size_t i = 0; i < capture.n; i++) {
+		for (size_t k = 0; k < capture.sessions[i].n; k++) {
+			const struct cap_frame *f = &capture.sessions[i].frames[k];
+
+			if (f->control)
+				continue;
+			if (f->text) {
+				json_t *o = json_loadb((const char *)f->p, f->len, 0, NULL);
+
+				opening_check(f, o);
+				json_decref(o);
+				opens++;
+			} else {
+				states += session_state_check(f);
+			}
+		}
+	}
+	assert_int_equal(opens, 16);
+	assert_int_equal(states, 7);
+}
+
 /* What the stock client does not say when it leaves. */
 static void goodbye_check(struct replay *r)
 {
@@ -197,12 +277,13 @@ static void a_session(void **state)
 
 int main(void)
 {
-	struct CMUnitTest tests[ARRAY_LEN(places) + 1] = {
+	struct CMUnitTest tests[ARRAY_LEN(places) + 2] = {
 		cmocka_unit_test(every_frame_decodes_and_is_written_again),
+		cmocka_unit_test(texts_before_the_handshake),
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		tests[i + 1] = (struct CMUnitTest){
+		tests[i + 2] = (struct CMUnitTest){
 			.name = places[i].name,
 			.test_func = a_session,
 			.initial_state = (void *)(uintptr_t)&places[i],
