@@ -15,6 +15,7 @@
 #include "base/util.h"
 #include "proto/ssm_ack.h"
 #include "proto/ssm_chan.h"
+#include "proto/ssm_handshake.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,7 +29,7 @@ struct script {
 	enum ssm_role role;
 	uint64_t now_us;
 	bool refuse;
-	unsigned ready, closed;
+	unsigned ready, closed, keys;
 	uint64_t delivered; /* calls of data() that took */
 	int64_t next_seq;   /* of the channel's stream messages */
 	uint8_t headers[REMEMBERED][SSM_OVERHEAD];
@@ -76,6 +77,14 @@ static int on_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t le
 		return ST_EAGAIN;
 	s->delivered += len;
 	return 0;
+}
+
+static void on_key_wanted(void *arg, const struct ssm_key_wanted *w)
+{
+	struct script *s = arg;
+
+	ST_ASSERT(w->key_id && !s->ready && !s->closed && ++s->keys == 1);
+	ST_ASSERT((w->cipher_key == NULL) == (s->role == SSM_ROLE_CLIENT));
 }
 
 static void on_writable(void *arg)
@@ -225,6 +234,16 @@ static void stats_check(const struct script *s)
 	ST_ASSERT(stats.in_flight_bytes <= SSM_WINDOW_MAX_FOREIGN + SSM_PAYLOAD_MAX);
 }
 
+static void key_give(struct script *s)
+{
+	static const uint8_t key[SSM_DATA_KEY_LEN];
+	static const uint8_t cipher_key[25 * 256];
+	size_t len = (size_t)take(s) * 25; /* 0 and those above the limit are refused */
+
+	ssm_chan_key(s->chan, key, s->role == SSM_ROLE_CLIENT ? cipher_key : NULL,
+		     s->role == SSM_ROLE_CLIENT ? len : 0, s->now_us);
+}
+
 static void op_send(struct script *s)
 {
 	static uint8_t bytes[16 * 256];
@@ -241,7 +260,7 @@ static void op(struct script *s)
 	size_t len;
 	const uint8_t *p;
 
-	switch (take(s) % 16) {
+	switch (take(s) % 18) {
 	case 0:
 		len = take(s);
 		len |= (size_t)(take(s) & 7) << 8;
@@ -265,6 +284,8 @@ static void op(struct script *s)
 	case 12: ack(s, s->next_seq - 1 - take(s)); break;
 	case 13: pass_time(s, take(s) * UINT64_C(4000000)); break;
 	case 14: handshake(s, stream); break;
+	case 15: key_give(s); break;
+	case 16: ssm_chan_key_failed(s->chan, "no", s->now_us); break;
 	default:
 		len = take(s);
 		p = take_bytes(s, &len);
@@ -277,6 +298,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct ssm_chan_events events = {
 		.ready = on_ready,
+		.key_wanted = on_key_wanted,
 		.data = on_data,
 		.writable = on_writable,
 		.closed = on_closed,
@@ -290,6 +312,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_payload = kind & 2 ? 31 : 0,
 		.pace_per_s = kind & 4 ? 10 : 0,
 		.window_max = kind & 8 ? 2000 : 0,
+		.kms_key_id = (kind & 17) == 17 ? "key" : NULL /* the agent asks */,
+		.session_type = kind & 32 ? "Standard_Stream" : NULL,
 		.uuid = on_uuid,
 		.events = &events,
 		.arg = &s,

@@ -6,7 +6,7 @@
  * an end, lets time pass and has owners refuse. Whatever it does, each end must get a prefix of what the
  * other sent, and all of it once the wire is good again, unless the channel ended meanwhile.
  *
- * The first byte chooses pace, chunk, window and where the script begins; then each operation is a byte and its operands.
+ * The first byte chooses pace, chunk, window, encryption, kind of session and where the script begins; then each operation is a byte and its operands.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +37,7 @@ struct end {
 	size_t wire_n;
 	size_t sent, received; /* bytes of the pattern */
 	bool up, refuse;
+	bool key_wanted; /* and not yet given */
 	unsigned ready, closed;
 };
 
@@ -45,6 +46,7 @@ struct pair {
 	const uint8_t *p;
 	size_t left;
 	uint64_t now_us;
+	bool key_later; /* KMS answers when the script says so */
 };
 
 static uint8_t take(struct pair *w)
@@ -82,6 +84,29 @@ static int on_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t le
 	e->received += len;
 	ST_ASSERT(e->received <= e->pair->ends[from].sent);
 	return 0;
+}
+
+static void key_give(struct end *e)
+{
+	static const uint8_t key[SSM_DATA_KEY_LEN] = { 1, 2, 3 };
+	bool is_client = e == &e->pair->ends[CLIENT];
+
+	if (!e->key_wanted)
+		return;
+	e->key_wanted = false;
+	ssm_chan_key(e->chan, key, is_client ? (const uint8_t *)"cipher" : NULL,
+		     is_client ? strlen("cipher") : 0, e->pair->now_us);
+}
+
+static void on_key_wanted(void *arg, const struct ssm_key_wanted *w)
+{
+	struct end *e = arg;
+
+	ST_ASSERT(!e->ready && !e->closed && strcmp(w->key_id, "key") == 0 && w->challenge);
+	ST_ASSERT((w->cipher_key == NULL) == (e == &e->pair->ends[CLIENT]));
+	e->key_wanted = true;
+	if (!e->pair->key_later)
+		key_give(e);
 }
 
 static void on_closed(void *arg, int err, const char *reason)
@@ -212,7 +237,7 @@ static void op(struct pair *w)
 	int which = what & 1;
 	struct end *e = &w->ends[which];
 
-	switch (what / 2 % 10) {
+	switch (what / 2 % 12) {
 	case 0: send_some(w, which, (size_t)take(w) * 16); break;
 	case 1: pump(w, which); break;
 	case 2: arrive(w, which, 0, false); break;
@@ -225,6 +250,11 @@ static void op(struct pair *w)
 	case 6: cut(w, which); break;
 	case 7: pass_time(w, take(w) * UINT64_C(5000)); break;
 	case 8: refuse(w, which, !e->refuse); break;
+	case 10: key_give(e); break;
+	case 11:
+		if (take(w) == 0xff)
+			ssm_chan_terminate(e->chan, w->now_us);
+		break;
 	default:
 		publication(w, which, take(w) & 1 ? SSM_PAUSE_PUBLICATION : SSM_START_PUBLICATION);
 		break;
@@ -262,6 +292,11 @@ static void good_round(struct pair *w)
 		    ssm_chan_deadline(w->ends[AGENT].chan));
 	if (at_us != SSM_TIME_NEVER && at_us > w->now_us)
 		pass_time(w, MIN(at_us - w->now_us, ROUND_US));
+	for (int i = 0; i < ENDS; i++)
+		key_give(&w->ends[i]);
+	/* a client knows a session without handshake by its first byte */
+	if (w->ends[AGENT].ready && !w->ends[CLIENT].ready && w->ends[AGENT].sent == 0)
+		send_some(w, AGENT, 1);
 }
 
 /* From here on nothing gets lost: @is_reached must become true. */
@@ -283,6 +318,7 @@ static void end_open(struct pair *w, int which, uint8_t kind)
 {
 	static const struct ssm_chan_events events = {
 		.ready = on_ready,
+		.key_wanted = on_key_wanted,
 		.data = on_data,
 		.closed = on_closed,
 	};
@@ -294,6 +330,8 @@ static void end_open(struct pair *w, int which, uint8_t kind)
 		.max_payload = kind & 1 ? 61 : 0,
 		.window_max = kind & 2 ? 3000 : 0,
 		.pace_per_s = kind & 4 ? 400 : 0,
+		.kms_key_id = kind & 16 && which == AGENT ? "key" : NULL,
+		.session_type = kind & 64 ? "Standard_Stream" : "Port",
 		.uuid = on_uuid,
 		.events = &events,
 		.arg = e,
@@ -313,6 +351,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w->left = size;
 	w->now_us = 1;
 	kind = take(w);
+	w->key_later = kind & 32;
 	for (int i = 0; i < ENDS; i++)
 		end_open(w, i, kind);
 	if (!(kind & 8)) /* else the script has the handshake, too */
