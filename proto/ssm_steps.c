@@ -68,6 +68,12 @@ static int text_queue(struct ssm_chan *c, uint32_t payload_type, char *text)
 	return r;
 }
 
+/* A step failed with @r: @words are for a peer's fault, which running out of memory is not. */
+static void step_failed(struct ssm_chan *c, int r, const char *words)
+{
+	ssm_session_close(c, r == ST_EFORMAT ? ST_EPEER : r, r == ST_ENOMEM ? "" : words);
+}
+
 /* ---- encryption ---- */
 
 static int challenge_queue(struct ssm_chan *c, uint32_t payload_type, const uint8_t *proof)
@@ -125,7 +131,7 @@ static void request_answer(struct ssm_chan *c, const struct ssm_kms_answer *kms)
 	free(c->request);
 	c->request = NULL;
 	if (r < 0) {
-		ssm_session_close(c, r == ST_EFORMAT ? ST_EPEER : r, "malformed HandshakeRequest");
+		step_failed(c, r, "malformed HandshakeRequest");
 		return;
 	}
 	if (c->refused[0])
@@ -168,7 +174,7 @@ static void request_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
 	if (r == 0)
 		r = ssm_handshake_request_read(&request, p, len);
 	if (r < 0) {
-		ssm_session_close(c, r == ST_EFORMAT ? ST_EPEER : r, "malformed HandshakeRequest");
+		step_failed(c, r, "malformed HandshakeRequest");
 		return;
 	}
 	request_note(c, &request);
@@ -196,7 +202,7 @@ static void challenge_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
 	codec_wipe(proof, sizeof(proof));
 	c->challenged = r == 0;
 	if (r < 0)
-		ssm_session_close(c, r, "the agent's challenge was made with another data key");
+		step_failed(c, r, "the agent's challenge was made with another data key");
 }
 
 static void complete_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
@@ -283,8 +289,7 @@ static void response_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
 	text_copy(c->peer_version, sizeof(c->peer_version), response.client_version);
 	c->features = ssm_features_of_client(response.client_version);
 	if (r < 0)
-		ssm_session_close(c, r == ST_ENOMEM ? r : ST_EPEER,
-				  r == ST_EPEER ? response.reason : "malformed HandshakeResponse");
+		step_failed(c, r, r == ST_EPEER ? response.reason : "malformed HandshakeResponse");
 	else
 		response_go_on(c, &response);
 	free(response.cipher_key);
@@ -303,7 +308,7 @@ static void proof_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
 	codec_wipe(proof, sizeof(proof));
 	codec_wipe(c->proof, sizeof(c->proof));
 	if (r < 0)
-		ssm_session_close(c, r, "the client's answer to the challenge is wrong");
+		step_failed(c, r, "the client's answer to the challenge is wrong");
 	else
 		complete_send(c);
 }
@@ -423,7 +428,13 @@ int ssm_chan_key(struct ssm_chan *c, const uint8_t key[SSM_DATA_KEY_LEN], const 
 	if (is_client && (cipher_len == 0 || cipher_len > SSM_CIPHER_KEY_MAX))
 		return ST_EINVAL;
 	r = ssm_crypt_new(&c->crypt, is_client, key);
-	return r < 0 ? r : key_use(c, cipher_key, cipher_len);
+	if (r == 0)
+		r = key_use(c, cipher_key, cipher_len);
+	if (r < 0) { /* the owner may try again */
+		ssm_crypt_free(c->crypt);
+		c->crypt = NULL;
+	}
+	return r;
 }
 
 void ssm_chan_key_failed(struct ssm_chan *c, const char *why, uint64_t now_us)
