@@ -3,12 +3,14 @@
  * ssm_ack_test.c - acknowledge texts
  *
  * Cases: the known bytes; round trip at the limits; every shorter prefix; forms that only the JSON
- * parser reads; texts that are no acknowledgement.
+ * parser reads; texts that are no acknowledgement; the reader by hand and the parser agree on every
+ * text that differs from the known one in a byte, and on numbers of every length.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +128,65 @@ static void what_is_no_acknowledgement(void **state)
 	}
 }
 
+/* White space before the text is for the JSON parser alone. */
+static void both_readers_agree(const char *text, size_t len)
+{
+	uint8_t *exact = malloc(len), spaced[SSM_ACK_MAX + 2] = " ";
+	int64_t by_hand = 42, by_parser = 42;
+	int r;
+
+	memcpy(exact, text, len);
+	memcpy(spaced + 1, text, len);
+	r = ssm_ack_read(&by_hand, exact, len);
+	assert_int_equal(ssm_ack_read(&by_parser, spaced, len + 1), r);
+	assert_true(by_hand == by_parser);
+	free(exact);
+}
+
+static void every_byte_replaced_by_every_other(void **state)
+{
+	char text[sizeof(known)];
+
+	(void)state;
+	for (size_t at = 0; at < sizeof(known) - 1; at++) {
+		memcpy(text, known, sizeof(known));
+		for (unsigned ch = 0; ch < 256; ch++) {
+			text[at] = (char)ch;
+			both_readers_agree(text, sizeof(known) - 1);
+		}
+	}
+}
+
+/* The number in every length, with a byte too many behind it and behind the whole text. */
+static void numbers_of_every_length(void **state)
+{
+	static const char digits[] = "12345678901234567890123";
+	char text[SSM_ACK_MAX];
+	int64_t seq;
+
+	(void)state;
+	for (int n = 0; n < (int)sizeof(digits); n++) {
+		for (int tail = 0; tail < 4; tail++) {
+			int len = snprintf(text, sizeof(text),
+					   "{\"AcknowledgedMessageType\":\"input_stream_data\","
+					   "\"AcknowledgedMessageId\":\"00112233-4455-4677-8899-"
+					   "aabbccddeeff\","
+					   "\"AcknowledgedMessageSequenceNumber\":%.*s%s,"
+					   "\"IsSequentialMessage\""
+					   ":true}%s",
+					   n, digits, tail & 1 ? ":" : "", tail & 2 ? "}" : "");
+
+			both_readers_agree(text, (size_t)len);
+			if (n >= 1 && n <= 18 && tail == 0) {
+				assert_int_equal(
+					ssm_ack_read(&seq, (const uint8_t *)text, (size_t)len), 0);
+				snprintf(text, sizeof(text), "%.*s", n, digits);
+				assert_true(seq == strtoll(text, NULL, 10));
+			}
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +195,8 @@ int main(void)
 		cmocka_unit_test(every_shorter_prefix_is_refused),
 		cmocka_unit_test(forms_for_the_json_parser),
 		cmocka_unit_test(what_is_no_acknowledgement),
+		cmocka_unit_test(every_byte_replaced_by_every_other),
+		cmocka_unit_test(numbers_of_every_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -417,6 +417,37 @@ static void a_nul_within_the_type(void **state)
 	free(v.bytes);
 }
 
+/* NULs first, then white space: what the stock readers take off either end. */
+static void what_is_trimmed_off_the_type(void **state)
+{
+	static const struct {
+		const char *field;
+		size_t len;
+		enum ssm_type type;
+	} cases[] = {
+		{ "\0\0\t\n acknowledge\v\f\r \0", 20, SSM_ACKNOWLEDGE },
+		{ " \0acknowledge", 13, SSM_TYPE_OTHER }, /* a NUL that stands within */
+		{ "\x08"
+		  "acknowledge",
+		  12, SSM_TYPE_OTHER },
+		{ "acknowledge\x0e", 12, SSM_TYPE_OTHER },
+		{ "Acknowledge", 11, SSM_TYPE_OTHER },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct ssm_msg m;
+		struct vector v;
+
+		vector_get(&v, 1);
+		memset(v.bytes + 4, 0, SSM_TYPE_LEN);
+		memcpy(v.bytes + 4, cases[i].field, cases[i].len);
+		assert_int_equal(ssm_msg_decode(&m, v.bytes, v.len), 0);
+		assert_int_equal(m.type, cases[i].type);
+		free(v.bytes);
+	}
+}
+
 static void one_flipped_payload_bit_is_seen(void **state)
 {
 	struct ssm_msg m;
@@ -487,6 +518,12 @@ static void names(void **state)
 	assert_string_equal(ssm_payload_type_name(SSM_PT_FLAG), "flag");
 	assert_string_equal(ssm_payload_type_name(13), "?");
 	assert_string_equal(ssm_payload_type_name(UINT32_MAX), "?");
+	assert_false(ssm_pt_is_handshake(SSM_PT_N) || ssm_pt_is_handshake(UINT32_MAX));
+	assert_false(ssm_pt_is_encrypted(SSM_PT_N, true) || ssm_pt_is_encrypted(UINT32_MAX, false));
+	assert_true(ssm_pt_is_encrypted(SSM_PT_OUTPUT, true) &&
+		    ssm_pt_is_encrypted(SSM_PT_STDERR, false));
+	assert_false(ssm_pt_is_encrypted(SSM_PT_STDERR, true) ||
+		     ssm_pt_is_encrypted(SSM_PT_FLAG, true));
 }
 
 int main(void)
@@ -499,6 +536,7 @@ int main(void)
 		cmocka_unit_test(old_header_round_trip),
 		cmocka_unit_test(fields_at_their_limits),
 		cmocka_unit_test(a_nul_within_the_type),
+		cmocka_unit_test(what_is_trimmed_off_the_type),
 		cmocka_unit_test(one_flipped_payload_bit_is_seen),
 		cmocka_unit_test(what_cant_be_written),
 		cmocka_unit_test(the_longest_message),
