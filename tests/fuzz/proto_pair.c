@@ -346,7 +346,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct pair *w = calloc(1, sizeof(*w));
 	uint8_t kind;
 
-	ST_ASSERT(w);
+	if (!w)
+		abort();
 	w->p = data;
 	w->left = size;
 	w->now_us = 1;

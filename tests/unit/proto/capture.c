@@ -94,7 +94,8 @@ void capture_load(struct capture *out)
 	FILE *file = fopen(FILE_NAME, "r");
 	char *line = malloc(LINE_BYTES);
 
-	ST_ASSERT(file && line);
+	if (!file || !line)
+		abort();
 	*out = (struct capture){ .n = 0 };
 	while (fgets(line, LINE_BYTES, file)) {
 		line[strcspn(line, "\n")] = '\0';

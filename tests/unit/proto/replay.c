@@ -129,11 +129,7 @@ static void lists_compare(struct replay *r, enum replay_kind kind)
 
 static void ours_add(struct replay *r, enum replay_kind kind, const uint8_t *p, size_t len)
 {
-	uint8_t *copy = malloc(len);
-
-	assert_non_null(copy);
-	memcpy(copy, p, len);
-	replay_list_add(&r->ours[kind], copy, len, r->now_us);
+	replay_list_add(&r->ours[kind], replay_copy(p, len), len, r->now_us);
 }
 
 static const struct replay_item *find_either(const struct replay_list *a,

@@ -76,6 +76,8 @@ void replay_drop(struct replay *r);
 void replay_decoded(struct ssm_msg *m, const uint8_t *p, size_t len);
 bool replay_is_stream(const struct ssm_msg *m);
 int64_t replay_acked_number(const struct ssm_msg *m);
+/** replay_copy() - for a list whose items replay_list_drop() frees */
+const uint8_t *replay_copy(const uint8_t *p, size_t len);
 /** replay_list_add() - @p is borrowed for the list's life */
 void replay_list_add(struct replay_list *l, const uint8_t *p, size_t len, uint64_t at_us);
 /** replay_number_of() - a stream message's own number, or the one that it acknowledges */

@@ -84,6 +84,15 @@ int64_t replay_number_of(const struct replay_item *item)
 	return replay_is_stream(&m) ? m.seq : replay_acked_number(&m);
 }
 
+const uint8_t *replay_copy(const uint8_t *p, size_t len)
+{
+	uint8_t *copy = malloc(len);
+
+	assert_non_null(copy);
+	memcpy(copy, p, len);
+	return copy;
+}
+
 /* The first item from @from on with this number. Return: its index; l->n if there is none */
 size_t replay_list_find(const struct replay_list *l, size_t from, int64_t number)
 {
