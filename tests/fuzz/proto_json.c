@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-/* proto_json.c - fuzz target: any bytes as each of the JSON texts of the handshake; the first byte chooses which */
+/* proto_json.c - fuzz target: any bytes as each text of the handshake; the first byte chooses which */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/util.h"
 #include "proto/ssm_handshake.h"
+#include "proto/ssm_version.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,18 +57,31 @@ static void properties(const uint8_t *p, size_t len)
 	free(text);
 }
 
+static void version(const uint8_t *p, size_t len)
+{
+	char *text = strndup((const char *)p, len);
+
+	ST_ASSERT(text);
+	/* what nobody announces gets no newer feature; keepalives are an old one */
+	if (strspn(text, ".") == strlen(text))
+		ST_ASSERT(!ssm_features_of_agent(text).mux);
+	ssm_features_of_client(text);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char text[SSM_REASON_MAX];
 
 	if (size == 0)
 		return 0;
-	switch (data[0] % 6) {
+	switch (data[0] % 7) {
 	case 0: request(data + 1, size - 1); break;
 	case 1: response(data + 1, size - 1); break;
 	case 2: ssm_handshake_complete_read(text, data + 1, size - 1); break;
 	case 4: challenge(data + 1, size - 1); break;
 	case 5: properties(data + 1, size - 1); break;
+	case 6: version(data + 1, size - 1); break;
 	default: ssm_closed_read(text, data + 1, size - 1); break;
 	}
 	return 0;
