@@ -338,7 +338,7 @@ void ssm_chan_expire(struct ssm_chan *c, uint64_t now_us)
 	if (!c->up || c->state == SSM_CHAN_CLOSED)
 		return;
 	if (ssm_snd_given_up(c)) {
-		ssm_session_close(c, ST_ETIMEOUT, "nothing was acknowledged for 5 minutes");
+		ssm_session_close(c, ST_ETIMEOUT, "a message was not acknowledged for 5 minutes");
 		return;
 	}
 	ssm_snd_collect(c);

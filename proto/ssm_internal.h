@@ -33,15 +33,24 @@
 /* A message sent so often while later ones were acknowledged leaves the window: the stock client
  * acknowledges a number once only, and its acknowledgement may be lost (4.3) */
 #define SSM_STALE_SENDS 3U
-#define SSM_STALE_MAX 1024U /* of these; at the limit the ring fills and sending stops (ours) */
+/* Of these; at the limit the ring fills and sending stops (ours) */
+#define SSM_STALE_MAX 4096U
+#define SSM_STALE_BYTES MIB(8)
+/* What a stock client keeps out of order (4.3): with more later numbers acknowledged it has this one */
+#define SSM_STALE_PROOF 10000
 /* Handshake messages: the other end may come much later (7.4), so no back-off; as the stock agent */
 #define SSM_HANDSHAKE_RETRY_US UINT64_C(300000)
 #define SSM_HANDSHAKE_SENDS 50U /* 15 s of them; then every SSM_RTO_MAX_US */
 /* The first data message: the agent is silent until its port is connected (4.3, 11) */
 #define SSM_FIRST_RETRY_US UINT64_C(100000)
 #define SSM_FIRST_RETRY_FOR_US UINT64_C(2000000) /* then the ordinary back-off (ours) */
+/* The agent's data waits for the acknowledgement of HandshakeComplete, and all but the first message
+ * for that of the first. The stock client acknowledges once only (4.3): after so many sendings, or a
+ * data message from the client, it counts as given (ours) */
+#define SSM_READY_SENDS 10U
 #define SSM_READY_DELAY_US UINT64_C(5000) /* from HandshakeComplete to the first data (4.4) */
-/* A client gives up when nothing in flight was acknowledged for so long; as the stock client (4.5) */
+/* A client gives up when its oldest message was not acknowledged for so long, counted anew on a new
+ * connection; as the stock client (4.5) */
 #define SSM_GIVE_UP_US UINT64_C(300000000)
 #define SSM_ACK_QUEUE_MAX                                                                          \
 	16384U /* at the limit the oldest is dropped: the peer resends, we acknowledge again */
@@ -66,8 +75,9 @@ struct ssm_out {
 	struct list_node node;	     /* in one of flight[] or resend; once sent */
 	struct list_node stale_node; /* in stale; once sent */
 	int64_t seq;
-	uint64_t sent_us; /* last time */
-	uint64_t tx_no;	  /* position of the last sending among all sendings */
+	uint64_t first_us; /* sent first on this connection */
+	uint64_t sent_us;  /* last time */
+	uint64_t tx_no;	   /* position of the last sending among all sendings */
 	uint32_t payload_type;
 	uint32_t len; /* payload bytes */
 	uint32_t cap; /* clear payload bytes that @wire has room for */
@@ -87,6 +97,8 @@ struct ssm_snd {
 	struct list resend;		  /* due now */
 	struct list stale;		  /* unacknowledged below base */
 	uint32_t stale_n;
+	size_t stale_bytes;
+	int64_t known_n; /* messages that the peer has for certain: acknowledged or proven */
 	uint32_t flight_msgs;
 	size_t flight_bytes;
 	size_t queued_bytes;
@@ -97,9 +109,10 @@ struct ssm_snd {
 	struct ssm_window window;
 	int64_t first_data_seq; /* -1: none sent yet */
 	uint64_t first_data_us;
-	bool data_acked;
+	int64_t complete_seq;	/* HandshakeComplete; -1: not sent by this end */
+	bool peer_ready;	/* it takes data: some was acknowledged, or came from the client */
+	bool no_reack;		/* agent: the client may not acknowledge a number again */
 	uint64_t hold_until_us; /* no data before */
-	uint64_t progress_us;	/* last acknowledgement, or start of the wait for one */
 	bool paused;
 	bool urgent; /* the queue is the TerminateSession flag: nothing holds it back */
 	bool want_writable;

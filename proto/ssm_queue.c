@@ -25,7 +25,8 @@ void ssm_snd_init(struct ssm_chan *c, size_t window_max)
 		list_init(&s->flight[k]);
 	list_init(&s->resend);
 	list_init(&s->stale);
-	s->first_data_seq = -1;
+	s->first_data_seq = s->complete_seq = -1;
+	s->no_reack = c->role == SSM_ROLE_AGENT;
 	ssm_window_init(&s->window, SSM_WINDOW_START, window_max);
 }
 
@@ -41,7 +42,7 @@ void ssm_snd_fini(struct ssm_chan *c)
 	s->ring = NULL;
 	s->cap = 0;
 	s->base = s->next_send = s->next_seq;
-	s->queued_bytes = s->flight_bytes = 0;
+	s->queued_bytes = s->flight_bytes = s->stale_bytes = 0;
 	s->flight_msgs = s->stale_n = 0;
 	for (unsigned k = 0; k < SSM_FLIGHT_N; k++)
 		list_init(&s->flight[k]);

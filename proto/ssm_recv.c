@@ -199,6 +199,10 @@ static int deliver(struct ssm_chan *c, uint32_t payload_type, const uint8_t *p, 
 	c->rcv.expected++;
 	c->stats.msgs_in++;
 	c->stats.bytes_in += len;
+	/* a client sends data only when it has seen HandshakeComplete and can take ours */
+	if (c->role == SSM_ROLE_AGENT && c->state == SSM_CHAN_READY &&
+	    !ssm_pt_is_handshake(payload_type))
+		c->snd.peer_ready = true;
 	return 0;
 }
 

@@ -13,9 +13,16 @@
  * the first data message wait for a peer that is not there yet: they have lists of their own, and
  * are repeated without back-off at first.
  *
+ * While the peer sets up, data does not run ahead: the agent's waits for the acknowledgement of
+ * HandshakeComplete (a stock client that gets data before it loses that data, 4.3), and on both
+ * sides one message is in flight until it is acknowledged. The agent does not wait for ever, since
+ * a stock client acknowledges each number once and that may be lost: data from the client tells the
+ * same, and so, at last, do SSM_READY_SENDS copies.
+ *
  * A message sent SSM_STALE_SENDS times while later ones were acknowledged no longer counts in
- * the window, and once base has reached it, it leaves the ring for the stale list; it is resent for
- * ever.
+ * the window, and once base has reached it, it leaves the ring for the stale list, which is in order
+ * of numbers; it is resent for ever, or until so many later ones were acknowledged that a stock client
+ * must have it, since it keeps no more than SSM_STALE_PROOF out of order.
  */
 #include "proto/ssm_internal.h"
 
@@ -31,6 +38,23 @@ static bool window_full(const struct ssm_snd *s, const struct ssm_out *e)
 	return s->flight_bytes > 0 && s->flight_bytes + e->len > s->window.bytes;
 }
 
+/* Is the message with number @seq unacknowledged, with hope left that it will be? */
+static bool ack_awaited(const struct ssm_snd *s, int64_t seq)
+{
+	const struct ssm_out *e = seq >= s->base ? *ssm_snd_slot(s, seq) : NULL;
+
+	return e && !(s->no_reack && e->sends >= SSM_READY_SENDS);
+}
+
+/* Would data now run ahead of a peer that is still setting up? */
+static bool runs_ahead(const struct ssm_snd *s)
+{
+	if (s->peer_ready)
+		return false;
+	return (s->complete_seq >= 0 && ack_awaited(s, s->complete_seq)) ||
+	       (s->first_data_seq >= 0 && ack_awaited(s, s->first_data_seq));
+}
+
 /* Does something but the window hold the queued message @e back? */
 static bool is_held(const struct ssm_snd *s, const struct ssm_out *e, uint64_t now_us)
 {
@@ -38,7 +62,7 @@ static bool is_held(const struct ssm_snd *s, const struct ssm_out *e, uint64_t n
 		return true;
 	if (ssm_pt_is_handshake(e->payload_type))
 		return false;
-	return now_us < s->hold_until_us || (s->first_data_seq >= 0 && !s->data_acked);
+	return now_us < s->hold_until_us || runs_ahead(s);
 }
 
 /* May the queued message @e be sent for the first time? */
@@ -87,19 +111,53 @@ static void flight_uncount(struct ssm_snd *s, struct ssm_out *e)
 	s->flight_msgs--;
 }
 
+static void forget(struct ssm_snd *s, struct ssm_out *e)
+{
+	flight_uncount(s, e);
+	list_del(&e->node);
+	if (list_linked(&e->stale_node)) {
+		list_del(&e->stale_node);
+		s->stale_n--;
+		s->stale_bytes -= e->len;
+	} else {
+		*ssm_snd_slot(s, e->seq) = NULL;
+	}
+	s->known_n++;
+	free(e);
+}
+
+/* The stale messages that the peer has: of known_n messages no more than @seq + 1 are not later. */
+static void stale_prove(struct ssm_snd *s)
+{
+	while (s->no_reack && !list_empty(&s->stale)) {
+		struct ssm_out *e = container_of(s->stale.head.next, struct ssm_out, stale_node);
+
+		if (s->known_n - e->seq <= SSM_STALE_PROOF)
+			return;
+		forget(s, e);
+	}
+}
+
+static bool stale_add(struct ssm_snd *s, struct ssm_out *e)
+{
+	if (e->counted || s->stale_n == SSM_STALE_MAX || s->stale_bytes + e->len > SSM_STALE_BYTES)
+		return false;
+	list_push_back(&s->stale, &e->stale_node);
+	s->stale_n++;
+	s->stale_bytes += e->len;
+	return true;
+}
+
 /* Moves base over what is acknowledged, and what is stale to its list. */
 static void base_advance(struct ssm_snd *s)
 {
+	stale_prove(s);
 	while (s->base < s->next_send) {
 		struct ssm_out **slot = ssm_snd_slot(s, s->base);
 
-		if (*slot) {
-			if ((*slot)->counted || s->stale_n == SSM_STALE_MAX)
-				return;
-			list_push_back(&s->stale, &(*slot)->stale_node);
-			s->stale_n++;
-			*slot = NULL;
-		}
+		if (*slot && !stale_add(s, *slot))
+			return;
+		*slot = NULL;
 		s->base++;
 	}
 }
@@ -154,7 +212,7 @@ static void transmit(struct ssm_chan *c, struct ssm_out *e)
 	struct ssm_snd *s = &c->snd;
 
 	e->sends++;
-	if (e->sends >= SSM_STALE_SENDS && later_acked(s, e)) {
+	if (e->counted && e->sends >= SSM_STALE_SENDS && later_acked(s, e)) {
 		flight_uncount(s, e);
 		base_advance(s);
 	}
@@ -197,10 +255,11 @@ static struct ssm_out *send_new(struct ssm_chan *c, struct ssm_out *e)
 	s->queued_bytes -= e->len;
 	c->stats.bytes_out += e->len;
 	seal(c, e);
-	if (s->flight_msgs == 0)
-		s->progress_us = c->now_us;
 	s->next_send++;
+	e->first_us = c->now_us;
 	flight_count(s, e);
+	if (e->payload_type == SSM_PT_HANDSHAKE_COMPLETE)
+		s->complete_seq = e->seq;
 	if (s->first_data_seq < 0 && !ssm_pt_is_handshake(e->payload_type)) {
 		s->first_data_seq = e->seq;
 		s->first_data_us = c->now_us;
@@ -231,8 +290,8 @@ static struct ssm_out *find(const struct ssm_snd *s, int64_t seq)
 	list_for_each (it, &s->stale) {
 		struct ssm_out *e = container_of(it, struct ssm_out, stale_node);
 
-		if (e->seq == seq)
-			return e;
+		if (e->seq >= seq)
+			return e->seq == seq ? e : NULL;
 	}
 	return NULL;
 }
@@ -253,19 +312,6 @@ static void acked_tx_note(struct ssm_snd *s, uint64_t tx_no)
 	}
 }
 
-static void forget(struct ssm_snd *s, struct ssm_out *e)
-{
-	flight_uncount(s, e);
-	list_del(&e->node);
-	if (list_linked(&e->stale_node)) {
-		list_del(&e->stale_node);
-		s->stale_n--;
-	} else {
-		*ssm_snd_slot(s, e->seq) = NULL;
-	}
-	free(e);
-}
-
 void ssm_snd_ack(struct ssm_chan *c, int64_t seq)
 {
 	struct ssm_snd *s = &c->snd;
@@ -279,8 +325,7 @@ void ssm_snd_ack(struct ssm_chan *c, int64_t seq)
 		acked_tx_note(s, e->tx_no);
 	}
 	if (!ssm_pt_is_handshake(e->payload_type))
-		s->data_acked = true;
-	s->progress_us = c->now_us;
+		s->peer_ready = true;
 	forget(s, e);
 	base_advance(s);
 }
@@ -334,8 +379,9 @@ void ssm_snd_collect(struct ssm_chan *c)
 	}
 }
 
-static void resend_fresh(struct ssm_snd *s, struct ssm_out *e)
+static void resend_fresh(struct ssm_snd *s, struct ssm_out *e, uint64_t now_us)
 {
+	e->first_us = now_us;
 	e->sends = 0;
 	e->resent = true;
 	list_del(&e->node);
@@ -347,21 +393,29 @@ void ssm_snd_resend_all(struct ssm_chan *c)
 	struct ssm_snd *s = &c->snd;
 
 	list_for_each (it, &s->stale)
-		resend_fresh(s, container_of(it, struct ssm_out, stale_node));
+		resend_fresh(s, container_of(it, struct ssm_out, stale_node), c->now_us);
 	for (int64_t seq = s->base; seq < s->next_send; seq++)
 		if (*ssm_snd_slot(s, seq))
-			resend_fresh(s, *ssm_snd_slot(s, seq));
+			resend_fresh(s, *ssm_snd_slot(s, seq), c->now_us);
 	ssm_window_path_changed(&s->window);
-	s->progress_us = c->now_us;
+}
+
+/* The message with the lowest number that was sent and not acknowledged; NULL: none */
+static const struct ssm_out *oldest(const struct ssm_snd *s)
+{
+	if (!list_empty(&s->stale))
+		return container_of(s->stale.head.next, struct ssm_out, stale_node);
+	return s->base < s->next_send ? *ssm_snd_slot(s, s->base) : NULL;
 }
 
 /* The agent resends for ever, as the stock one: a stock client may have acknowledged and will not do
- * it again. The stock client gives up, and so does ours. */
+ * it again. The stock client gives up, and so does ours: acknowledgements of later messages are no
+ * sign of life, the peer may keep those and be stuck at this one (4.3). */
 static uint64_t give_up_us(const struct ssm_chan *c)
 {
-	if (c->role != SSM_ROLE_CLIENT || c->snd.flight_msgs == 0)
-		return SSM_TIME_NEVER;
-	return c->snd.progress_us + SSM_GIVE_UP_US;
+	const struct ssm_out *e = c->role == SSM_ROLE_CLIENT ? oldest(&c->snd) : NULL;
+
+	return e ? e->first_us + SSM_GIVE_UP_US : SSM_TIME_NEVER;
 }
 
 bool ssm_snd_given_up(const struct ssm_chan *c)

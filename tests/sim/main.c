@@ -23,18 +23,20 @@
 #define FAILURES_SHOWN 10U
 
 static const char usage[] =
-	"usage: sim_run [--pair ours|plugin|agent|agent-cut] [--seeds N] [--bytes B] [--from SEED] [--jobs N]\n"
+	"usage: sim_run [--pair ours|plugin|agent|agent-cut] [--seeds N] [--bytes B | --up B "
+	"--down B] [--from SEED] [--jobs N]\n"
 	"               [--twice] [--quiet]\n"
 	"       sim_run --pair P --bytes B --seed S        one seed again, every event printed\n"
 	"\n"
-	"  --pair   both ends ours, or one end a model of the stock plugin or agent (default: all)\n"
+	"  --pair   both ends ours, or one end a model of the stock plugin or agent (default: "
+	"all)\n"
 	"  --seeds  how many sessions, seeds SEED.. (default 1000 from 1)\n"
-	"  --bytes  how many each way (default 32768)\n"
+	"  --bytes  how many each way (default 32768); --up, --down: one way\n"
 	"  --twice  each seed twice: the same events must come\n";
 
 struct opts {
 	int pair; /* -1: all */
-	uint64_t seeds, from, bytes, seed;
+	uint64_t seeds, from, up, down, seed;
 	unsigned jobs;
 	bool one, twice, quiet;
 };
@@ -54,7 +56,8 @@ struct record {
 
 static void record_write(int fd, const struct record *r)
 {
-	if (write(fd, r, sizeof(*r)) != (ssize_t)sizeof(*r)) { /* below PIPE_BUF: whole or not at all */
+	if (write(fd, r, sizeof(*r)) !=
+	    (ssize_t)sizeof(*r)) { /* below PIPE_BUF: whole or not at all */
 		perror("sim_run: pipe");
 		_exit(2);
 	}
@@ -65,10 +68,10 @@ static void seed_check(struct seed_result *out, const struct opts *o, enum seed_
 {
 	struct seed_result again;
 
-	seed_run(out, pair, seed, o->bytes, false);
+	seed_run(out, pair, seed, o->up, o->down, false);
 	if (!o->twice || !out->ok)
 		return;
-	seed_run(&again, pair, seed, o->bytes, false);
+	seed_run(&again, pair, seed, o->up, o->down, false);
 	if (again.trace == out->trace)
 		return;
 	out->ok = false;
@@ -110,9 +113,9 @@ static void worker(const struct opts *o, enum seed_pair pair, unsigned no, int f
 static void failure_print(const struct opts *o, enum seed_pair pair, uint64_t seed,
 			  const char *reason)
 {
-	printf("FAIL  seed %" PRIu64 ": %s\n      tests/sim/run --pair %s --bytes %" PRIu64
-	       " --seed %" PRIu64 "\n",
-	       seed, reason, seed_pair_name(pair), o->bytes, seed);
+	printf("FAIL  seed %" PRIu64 ": %s\n      tests/sim/run --pair %s --up %" PRIu64
+	       " --down %" PRIu64 " --seed %" PRIu64 "\n",
+	       seed, reason, seed_pair_name(pair), o->up, o->down, seed);
 }
 
 static void tally_merge(struct tally *sum, const struct tally *t)
@@ -144,13 +147,15 @@ static void collect(const struct opts *o, enum seed_pair pair, int fd, struct ta
 }
 
 /* Return: how many died */
-static unsigned reap(const struct opts *o, enum seed_pair pair, const pid_t *pids, const uint64_t *at)
+static unsigned reap(const struct opts *o, enum seed_pair pair, const pid_t *pids,
+		     const uint64_t *at)
 {
 	unsigned dead = 0;
 	int status;
 
 	for (unsigned i = 0; i < o->jobs; i++) {
-		if (waitpid(pids[i], &status, 0) < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		if (waitpid(pids[i], &status, 0) < 0 ||
+		    (WIFEXITED(status) && WEXITSTATUS(status) == 0))
 			continue;
 		dead++;
 		failure_print(o, pair, at[i], "the process died");
@@ -182,10 +187,12 @@ static void summary(const struct opts *o, enum seed_pair pair, const struct tall
 {
 	uint64_t n = MAX(t->seeds, 1U);
 
-	printf("%-9s  %6" PRIu64 " seeds of %7" PRIu64 " bytes each way: %" PRIu64 " failed, %.1f s; "
-	       "%" PRIu64 " cuts, %" PRIu64 " copies sent by ours; virtual time %.2f s on average, %.1f s at most",
-	       seed_pair_name(pair), t->seeds, o->bytes, t->failures, took, t->cuts, t->resent,
-	       (double)t->virtual_us / 1e6 / (double)n, (double)t->longest_us / 1e6);
+	printf("%-9s  %6" PRIu64 " seeds, %" PRIu64 " bytes up, %" PRIu64 " down: %" PRIu64
+	       " failed, %.1f s; "
+	       "%" PRIu64 " cuts, %" PRIu64
+	       " copies sent by ours; virtual time %.2f s on average, %.1f s at most",
+	       seed_pair_name(pair), t->seeds, o->up, o->down, t->failures, took, t->cuts,
+	       t->resent, (double)t->virtual_us / 1e6 / (double)n, (double)t->longest_us / 1e6);
 	if (t->ssh_ends)
 		printf("; SSH ended %" PRIu64, t->ssh_ends);
 	printf("; trace %016" PRIx64 "\n", t->trace);
@@ -221,7 +228,7 @@ static int one_run(const struct opts *o)
 {
 	struct seed_result r;
 
-	seed_run(&r, (enum seed_pair)o->pair, o->seed, o->bytes, true);
+	seed_run(&r, (enum seed_pair)o->pair, o->seed, o->up, o->down, true);
 	printf("seed %" PRIu64 ": %s; %u cuts, %" PRIu64 " copies, trace %016" PRIx64 "\n", o->seed,
 	       r.ok ? "ok" : r.reason, r.cuts, r.resent, r.trace);
 	return r.ok ? 0 : 1;
@@ -258,10 +265,16 @@ static int pair_find(const char *name)
 static void opts_read(struct opts *o, int argc, char **argv)
 {
 	static const struct option names[] = {
-		{ "pair", required_argument, NULL, 'p' },  { "seeds", required_argument, NULL, 'n' },
-		{ "bytes", required_argument, NULL, 'b' }, { "from", required_argument, NULL, 'f' },
-		{ "seed", required_argument, NULL, 's' },  { "jobs", required_argument, NULL, 'j' },
-		{ "twice", no_argument, NULL, 't' },	   { "quiet", no_argument, NULL, 'q' },
+		{ "pair", required_argument, NULL, 'p' },
+		{ "seeds", required_argument, NULL, 'n' },
+		{ "bytes", required_argument, NULL, 'b' },
+		{ "from", required_argument, NULL, 'f' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "twice", no_argument, NULL, 't' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "up", required_argument, NULL, 'u' },
+		{ "down", required_argument, NULL, 'd' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -270,7 +283,9 @@ static void opts_read(struct opts *o, int argc, char **argv)
 		switch (c) {
 		case 'p': o->pair = pair_find(optarg); break;
 		case 'n': o->seeds = number(optarg, UINT32_MAX); break;
-		case 'b': o->bytes = number(optarg, UINT32_MAX); break;
+		case 'b': o->up = o->down = number(optarg, UINT32_MAX); break;
+		case 'u': o->up = number(optarg, UINT32_MAX); break;
+		case 'd': o->down = number(optarg, UINT32_MAX); break;
 		case 'f': o->from = number(optarg, UINT64_MAX / 2); break;
 		case 's':
 			o->seed = number(optarg, UINT64_MAX);
@@ -282,7 +297,7 @@ static void opts_read(struct opts *o, int argc, char **argv)
 		default: usage_exit();
 		}
 	}
-	if (optind != argc || o->jobs == 0 || o->bytes == 0 || (o->one && o->pair < 0))
+	if (optind != argc || o->jobs == 0 || o->up + o->down == 0 || (o->one && o->pair < 0))
 		usage_exit();
 }
 
@@ -293,7 +308,8 @@ int main(int argc, char **argv)
 		.pair = -1,
 		.seeds = 1000,
 		.from = 1,
-		.bytes = KIB(32),
+		.up = KIB(32),
+		.down = KIB(32),
 		.jobs = (unsigned)MIN(MAX(cores, 1), (long)JOBS_MAX),
 	};
 	uint64_t failures = 0;

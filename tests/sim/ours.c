@@ -149,7 +149,8 @@ static void check(struct ours *o)
 		sim_fail(s, "%s has a window of %zu", o->end.ops->name, st.window_bytes);
 	if (st.queued_bytes > SSM_SEND_QUEUE_MAX)
 		sim_fail(s, "%s has %zu bytes queued", o->end.ops->name, st.queued_bytes);
-	if (st.reorder_bytes > SSM_REORDER_BYTES)
+	/* the expected message waits on top of the limit when the app does not take it */
+	if (st.reorder_bytes > SSM_REORDER_BYTES + SSM_PAYLOAD_MAX)
 		sim_fail(s, "%s has %zu bytes out of order", o->end.ops->name, st.reorder_bytes);
 }
 

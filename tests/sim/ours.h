@@ -11,7 +11,7 @@ struct ours_opts {
 	uint32_t pace_per_s;  /* 0: none */
 	uint32_t max_payload; /* 0: 1024 */
 	uint64_t reopen_us;   /* first delay of a new socket; doubles up to 5 s; 0: 100 ms */
-	size_t queue_max;     /* bytes that the owner keeps queued in the channel; 0: all that it takes */
+	size_t queue_max; /* bytes that the owner keeps queued in the channel; 0: all that it takes */
 };
 
 struct sim_end *ours_new(struct sim_session *ss, int side, const struct ours_opts *o);

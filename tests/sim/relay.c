@@ -103,7 +103,8 @@ void relay_fini(struct sim_session *ss)
 /* With the old header, a wrong digest and no date where the live service has them (3.4). */
 static void service_send(struct sim_session *ss, int to, enum ssm_type type)
 {
-	static const char closed[] = "{\"MessageType\":\"channel_closed\",\"SchemaVersion\":1,\"Output\":\"\"}";
+	static const char closed[] =
+		"{\"MessageType\":\"channel_closed\",\"SchemaVersion\":1,\"Output\":\"\"}";
 	struct ssm_msg m = {
 		.type = type,
 		.header_len = SSM_HEADER_LEN_OLD,
@@ -332,7 +333,8 @@ void relay_act(struct sim_session *ss, enum relay_action action)
 	case RELAY_NOTICE_AGENT: notice(ss, SIM_AGENT); break;
 	case RELAY_PAUSE_CLIENT:
 	case RELAY_PAUSE_AGENT:
-		if (ss->o.kill_pauses && ss->side[action % SIM_ENDS].meter.pauses >= ss->o.kill_pauses)
+		if (ss->o.kill_pauses &&
+		    ss->side[action % SIM_ENDS].meter.pauses >= ss->o.kill_pauses)
 			session_kill(ss);
 		else if (ss->side[action % SIM_ENDS].up)
 			service_send(ss, (int)action % SIM_ENDS, SSM_PAUSE_PUBLICATION);
@@ -351,9 +353,11 @@ void relay_act(struct sim_session *ss, enum relay_action action)
 
 /* ---- plans ---- */
 
-static void plan_start(struct sim_session *ss, const struct relay_plan *p, enum relay_action of_client)
+static void plan_start(struct sim_session *ss, const struct relay_plan *p,
+		       enum relay_action of_client)
 {
-	sim_at(ss->sim, ss->sim->now_us + p->after_us, SIM_EV_RELAY, ss, of_client + (uint32_t)p->side);
+	sim_at(ss->sim, ss->sim->now_us + p->after_us, SIM_EV_RELAY, ss,
+	       of_client + (uint32_t)p->side);
 }
 
 void relay_progress(struct sim_session *ss)
@@ -366,7 +370,8 @@ void relay_progress(struct sim_session *ss)
 		ss->cut_next++;
 		plan_start(ss, p, RELAY_CUT_CLIENT);
 	}
-	while (ss->pause_next < ss->o.pauses_n && (p = &ss->o.pauses[ss->pause_next])->at_bytes <= bytes) {
+	while (ss->pause_next < ss->o.pauses_n &&
+	       (p = &ss->o.pauses[ss->pause_next])->at_bytes <= bytes) {
 		ss->pause_next++;
 		plan_start(ss, p, RELAY_PAUSE_CLIENT);
 		sim_at(ss->sim, ss->sim->now_us + p->after_us + p->for_us, SIM_EV_RELAY, ss,

@@ -19,14 +19,14 @@ const char *seed_pair_name(enum seed_pair pair);
 struct seed_result {
 	bool ok;
 	char reason[SIM_REASON_MAX];
-	uint64_t trace;	     /* a hash of every event */
-	uint64_t virtual_us; /* until the last byte had arrived, or the end */
+	uint64_t trace;		 /* a hash of every event */
+	uint64_t virtual_us;	 /* until the last byte had arrived, or the end */
 	uint32_t cuts, ssh_ends; /* sessions that SSH ended */
 	uint64_t resent, lost_bytes;
 };
 
-/** seed_run() - one session of @bytes each way. @verbose prints every event */
-void seed_run(struct seed_result *out, enum seed_pair pair, uint64_t seed, uint64_t bytes,
-	      bool verbose);
+/** seed_run() - one session of @up bytes from the client and @down bytes to it. @verbose prints every event */
+void seed_run(struct seed_result *out, enum seed_pair pair, uint64_t seed, uint64_t up,
+	      uint64_t down, bool verbose);
 
 #endif

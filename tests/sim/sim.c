@@ -83,9 +83,11 @@ static bool earlier(const struct sim_event *a, const struct sim_event *b)
 
 void sim_at(struct sim *s, uint64_t at_us, enum sim_event_kind kind, void *ptr, uint32_t arg)
 {
-	struct sim_event ev = {
-		.at_us = MAX(at_us, s->now_us), .order = s->order++, .ptr = ptr, .kind = kind, .arg = arg
-	};
+	struct sim_event ev = { .at_us = MAX(at_us, s->now_us),
+				.order = s->order++,
+				.ptr = ptr,
+				.kind = kind,
+				.arg = arg };
 	size_t i = s->heap_n++;
 
 	if (s->heap_n > s->heap_cap) {
@@ -147,15 +149,9 @@ static void timer_run(struct sim_end *e, uint64_t at_us)
 static void event_run(struct sim *s, const struct sim_event *ev)
 {
 	switch (ev->kind) {
-	case SIM_EV_PACKET:
-		relay_arrive(ev->ptr);
-		break;
-	case SIM_EV_TIMER:
-		timer_run(ev->ptr, ev->at_us);
-		break;
-	case SIM_EV_RELAY:
-		relay_act(ev->ptr, ev->arg);
-		break;
+	case SIM_EV_PACKET: relay_arrive(ev->ptr); break;
+	case SIM_EV_TIMER: timer_run(ev->ptr, ev->at_us); break;
+	case SIM_EV_RELAY: relay_act(ev->ptr, ev->arg); break;
 	case SIM_EV_APP: {
 		struct sim_end *e = ev->ptr;
 
@@ -164,8 +160,7 @@ static void event_run(struct sim *s, const struct sim_event *ev)
 		sim_settle(e);
 		break;
 	}
-	default:
-		s->on_probe(s, ev->ptr);
+	default: s->on_probe(s, ev->ptr);
 	}
 }
 
@@ -208,8 +203,8 @@ void sim_note(struct sim *s, const char *what, int side, uint64_t a, uint64_t b)
 	s->trace = mix(s->trace ^ (s->now_us * 3 + (uint64_t)side)) + mix(a * 5 + b);
 	if (s->verbose)
 		printf("%10.3f ms  %-6s %-9s %" PRIu64 " %" PRIu64 "\n",
-		       (double)(s->now_us - SIM_START_US) / 1000, side == SIM_CLIENT ? "client" : "agent",
-		       what, a, b);
+		       (double)(s->now_us - SIM_START_US) / 1000,
+		       side == SIM_CLIENT ? "client" : "agent", what, a, b);
 }
 
 /* ---- packets ---- */

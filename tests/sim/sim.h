@@ -18,10 +18,10 @@
 #define SIM_NEVER UINT64_MAX
 #define SIM_MS UINT64_C(1000)
 #define SIM_SECOND UINT64_C(1000000)
-#define SIM_START_US SIM_SECOND		     /* not 0, which is "none" in places */
-#define SIM_UNIX_MS UINT64_C(1700000000000)  /* wall clock at 0 µs */
-#define SIM_REASON_MAX 160U		     /* bytes of a failure's text */
-#define SIM_PACKET_POOLED ((size_t)1280)     /* bytes of a packet that is reused, not freed */
+#define SIM_START_US SIM_SECOND			 /* not 0, which is "none" in places */
+#define SIM_UNIX_MS UINT64_C(1700000000000)	 /* wall clock at 0 µs */
+#define SIM_REASON_MAX 160U			 /* bytes of a failure's text */
+#define SIM_PACKET_POOLED ((size_t)1280)	 /* bytes of a packet that is reused, not freed */
 #define SIM_EVENTS_AT_ONE_TIME UINT32_C(1000000) /* more mean that time has stopped */
 
 struct sim;

@@ -138,8 +138,8 @@ static struct sim_packet *write_out(struct sim_end *e, struct ssm_msg *m)
 	return p;
 }
 
-struct sim_packet *stock_stream(struct sim_end *e, int64_t seq, uint32_t payload_type, const void *p,
-				size_t len)
+struct sim_packet *stock_stream(struct sim_end *e, int64_t seq, uint32_t payload_type,
+				const void *p, size_t len)
 {
 	struct ssm_msg m = {
 		.type = e->side == SIM_CLIENT ? SSM_INPUT_STREAM_DATA : SSM_OUTPUT_STREAM_DATA,

@@ -13,12 +13,12 @@
 #include "relay.h"
 #include "sim.h"
 
-#define STOCK_TICK_US (100 * SIM_MS)	/* looks at the oldest message; 4.5 */
-#define STOCK_RTO_MAX_US SIM_SECOND	/* 4.5 */
-#define STOCK_CHUNK ((size_t)1024)	/* 4.6 */
-#define STOCK_SLEEP_US SIM_MS		/* after each chunk; 10 */
-#define STOCK_OPEN_CALLS 6U		/* 2.5, 2.6 */
-#define STOCK_LATE_MAX_US (3 * SIM_MS)	/* an inner hand-over between two of its threads */
+#define STOCK_TICK_US (100 * SIM_MS)   /* looks at the oldest message; 4.5 */
+#define STOCK_RTO_MAX_US SIM_SECOND    /* 4.5 */
+#define STOCK_CHUNK ((size_t)1024)     /* 4.6 */
+#define STOCK_SLEEP_US SIM_MS	       /* after each chunk; 10 */
+#define STOCK_OPEN_CALLS 6U	       /* 2.5, 2.6 */
+#define STOCK_LATE_MAX_US (3 * SIM_MS) /* an inner hand-over between two of its threads */
 
 /* Messages by number, with holes. */
 struct stock_slot {
@@ -54,8 +54,8 @@ void stock_rtt_sample(struct stock_rtt *r, uint64_t rtt_us);
 uint64_t stock_tick_at(uint64_t phase_us, uint64_t us);
 
 /** stock_stream() - a stream message of @e's; the caller's reference */
-struct sim_packet *stock_stream(struct sim_end *e, int64_t seq, uint32_t payload_type, const void *p,
-				size_t len);
+struct sim_packet *stock_stream(struct sim_end *e, int64_t seq, uint32_t payload_type,
+				const void *p, size_t len);
 /** stock_ack() - acknowledges @m of the other end. Return: as relay_send() */
 bool stock_ack(struct sim_end *e, const struct ssm_msg *m);
 /** stock_open_delay() - before the @call'th attempt at a new socket, 0: the first */

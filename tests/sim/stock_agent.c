@@ -11,7 +11,7 @@
  *   The flag that the handshake is complete is set 0 to 3 ms after HandshakeComplete went out; data
  *   before it is acknowledged and thrown away (4.4).
  *   Until the TCP connection to the port stands, data is neither taken nor acknowledged (4.3, 11).
- *   A second HandshakeResponse with a number of its own blocks the reader for ever (5.2).
+ *   A second HandshakeResponse blocks the reader for ever (5.2): it is deaf from then on.
  * If the acknowledgement can't be written the number stays expected, and the message, sent again, is
  * processed a second time: only its own dead socket does that (4.3, trap 38).
  *
@@ -51,7 +51,7 @@ struct agent {
 	struct stock_buffer in, out;
 	struct stock_rtt rtt;
 	int64_t expected, next_seq;
-	bool started, responded;
+	bool started, responded, deaf;
 	uint64_t flag_us; /* the handshake counts as complete from then on; SIM_NEVER: not yet */
 	uint64_t port_us; /* the port is connected */
 	uint64_t pump_us;
@@ -165,8 +165,11 @@ static void response_arrived(struct agent *a)
 {
 	struct sim *s = a->end.sim;
 
-	if (a->responded)
-		sim_fail(s, "a second HandshakeResponse blocks the stock agent's reader");
+	if (a->responded) {
+		sim_note(s, "goes deaf", a->end.side, 0, 0);
+		a->deaf = true;
+		return;
+	}
 	a->responded = true;
 	stream_send(a, SSM_PT_HANDSHAKE_COMPLETE, complete, sizeof(complete) - 1);
 	a->flag_us = s->now_us + sim_below(s, STOCK_LATE_MAX_US);
@@ -179,7 +182,7 @@ static bool process(struct agent *a, const struct ssm_msg *m)
 
 	if (m->payload_type == SSM_PT_HANDSHAKE_RESPONSE) {
 		response_arrived(a);
-		return true;
+		return !a->deaf;
 	}
 	if (s->now_us < a->flag_us) {
 		sim_note(s, "throws", a->end.side, (uint64_t)m->seq, 0);
@@ -187,7 +190,8 @@ static bool process(struct agent *a, const struct ssm_msg *m)
 	}
 	if (s->now_us < a->port_us)
 		return false;
-	if (m->payload_type == SSM_PT_OUTPUT && app_take(a->end.app, m->payload, m->payload_len) < 0)
+	if (m->payload_type == SSM_PT_OUTPUT &&
+	    app_take(a->end.app, m->payload, m->payload_len) < 0)
 		end_over(a, "ssh ends");
 	return true;
 }
@@ -236,7 +240,7 @@ static void input(struct sim_end *e, struct sim_packet *p)
 	struct agent *a = agent_of(e);
 	struct ssm_msg m;
 
-	if (ssm_msg_decode(&m, p->bytes, p->len) < 0)
+	if (a->deaf || ssm_msg_decode(&m, p->bytes, p->len) < 0)
 		return;
 	if (m.type == SSM_INPUT_STREAM_DATA)
 		stream_arrived(a, &m, p);

@@ -36,7 +36,8 @@
 #define ATTEMPTS_MAX 3000U /* 4.5 */
 
 static const char response[] =
-	"{\"ClientVersion\":\"1.2.707.0\",\"ProcessedClientActions\":[{\"ActionType\":\"SessionType\","
+	"{\"ClientVersion\":\"1.2.707.0\",\"ProcessedClientActions\":[{\"ActionType\":"
+	"\"SessionType\","
 	"\"ActionStatus\":1,\"ActionResult\":null,\"Error\":\"\"}],\"Errors\":null}";
 
 struct client {
@@ -44,8 +45,9 @@ struct client {
 	struct stock_buffer in, out;
 	struct stock_rtt rtt;
 	int64_t expected, next_seq;
-	uint64_t ready_us; /* the handler is there from then on; SIM_NEVER: no HandshakeComplete yet */
-	uint64_t pump_us;  /* the next read */
+	uint64_t
+		ready_us; /* the handler is there from then on; SIM_NEVER: no HandshakeComplete yet */
+	uint64_t pump_us; /* the next read */
 	uint64_t phase_us, ticked_us;
 	bool up;
 	unsigned open_calls;

@@ -4,8 +4,8 @@
  *
  * Cases: chunks and joined small writes; the first data message alone in flight and repeated
  * early; copies are byte-identical; only what is lost is resent, three later acknowledgements
- * bring it early; back-off; a peer that never acknowledges one number again; the window grows and
- * a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements; given
+ * bring it early; back-off; a peer that never acknowledges one number again, as client and as agent; the agent
+ * waits for its client to be ready, and not for ever; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements; given
  * up; unknown and early acknowledgements.
  */
 #include <setjmp.h>
@@ -198,7 +198,8 @@ static void backs_off(void **state)
 static bool drop_one_ack_for_ever(struct sim *s, int from, const struct ssm_msg *m)
 {
 	(void)s;
-	return from == SIM_AGENT && m->type == SSM_ACKNOWLEDGE &&
+	(void)from;
+	return m->type == SSM_ACKNOWLEDGE &&
 	       memmem(m->payload, m->payload_len, "Number\":20,", 11) != NULL;
 }
 
@@ -208,23 +209,97 @@ static void a_number_never_acknowledged(void **state)
 {
 	struct sim *s =
 		sim_flowing((struct sim_opts){ .drop = drop_one_ack_for_ever, .delay_us = 500 });
+	struct sim_end *agent = &s->end[SIM_AGENT];
 	uint64_t resent;
 
 	(void)state;
-	s->end[SIM_CLIENT].to_send = 20000000; /* 19,500 messages: more than the ring holds */
+	agent->to_send = 5000000;
 	sim_run_done(s, 120 * SECOND);
 	sim_run_for(s, 10 * SECOND);
-	assert_int_equal(sim_stats(s, SIM_CLIENT).in_flight_bytes, 0);
-	resent = sim_stats(s, SIM_CLIENT).resent;
-	sim_run_for(s, 1000 * SECOND); /* and a client does not give up for it */
-	assert_int_equal(sim_stats(s, SIM_CLIENT).resent, resent + 200);
-	assert_int_equal(s->end[SIM_CLIENT].closed, 0);
-	/* a cut resends it at once, and a late acknowledgement ends it */
+	assert_int_equal(sim_stats(s, SIM_AGENT).in_flight_bytes, 0);
+	resent = sim_stats(s, SIM_AGENT).resent;
+	sim_run_for(s, 1000 * SECOND); /* and an agent does not give up for it */
+	assert_int_equal(sim_stats(s, SIM_AGENT).resent, resent + 200);
+	assert_int_equal(agent->closed, 0);
+	/* 10,000 later ones: more than a client that lacks it could keep */
+	agent->to_send = 20000000; /* 19,500 messages: more than the ring holds */
+	sim_run_done(s, 120 * SECOND);
+	sim_run_for(s, 10 * SECOND);
+	assert_true(ssm_chan_deadline(agent->chan) == SSM_TIME_NEVER);
+	sim_free(s);
+}
+
+/* A cut resends it at once, and a late acknowledgement ends it. */
+static void a_late_acknowledgement(void **state)
+{
+	struct sim *s =
+		sim_flowing((struct sim_opts){ .drop = drop_one_ack_for_ever, .delay_us = 500 });
+
+	(void)state;
+	s->end[SIM_CLIENT].to_send = 1000000;
+	sim_run_done(s, 120 * SECOND);
+	assert_true(ssm_chan_deadline(s->end[SIM_CLIENT].chan) != SSM_TIME_NEVER);
 	sim_cut(s);
 	sim_join(s);
 	s->opts.drop = NULL;
 	sim_run_for(s, 10 * SECOND);
 	assert_true(ssm_chan_deadline(s->end[SIM_CLIENT].chan) == SSM_TIME_NEVER);
+	sim_free(s);
+}
+
+/* An agent repeats its acknowledgements (4.3): one that leaves a number out is stuck or deaf, however
+ * many later ones it has acknowledged. */
+static void one_number_given_up(void **state)
+{
+	struct sim *s = sim_flowing((struct sim_opts){ .drop = drop_one_ack_for_ever });
+
+	(void)state;
+	for (unsigned i = 0; i < 298; i++) {
+		s->end[SIM_CLIENT].to_send += 2000;
+		sim_run_for(s, SECOND);
+	}
+	assert_int_equal(s->end[SIM_CLIENT].closed, 0);
+	sim_run_for(s, 20 * SECOND);
+	assert_int_equal(s->end[SIM_CLIENT].closed, 1);
+	assert_int_equal(s->end[SIM_CLIENT].close_err, ST_ETIMEOUT);
+	sim_free(s);
+}
+
+static bool drop_client_acks(struct sim *s, int from, const struct ssm_msg *m)
+{
+	(void)s;
+	return from == SIM_CLIENT && m->type == SSM_ACKNOWLEDGE;
+}
+
+/* A client that gets data before HandshakeComplete loses it, and one that acknowledges nothing a second
+ * time must not stop the agent for ever. */
+static void the_agent_waits_for_its_client(void **state)
+{
+	struct sim *s = sim_ready((struct sim_opts){ .drop = drop_client_acks });
+	struct sim_end *agent = &s->end[SIM_AGENT];
+
+	(void)state;
+	agent->to_send = 10000;
+	sim_run_for(s, 2600 * MS);
+	assert_int_equal(agent->msgs[SSM_PT_HANDSHAKE_COMPLETE], 9);
+	assert_int_equal(agent->msgs[SSM_PT_OUTPUT], 0);
+	sim_run_for(s, 200 * MS);
+	assert_int_equal(agent->msgs[SSM_PT_HANDSHAKE_COMPLETE], 10);
+	assert_int_equal(agent->msgs[SSM_PT_OUTPUT], 2); /* 1024 bytes of it, twice */
+	assert_int_equal(sim_stats(s, SIM_AGENT).msgs_out, 3);
+	sim_run_for(s, SECOND);
+	assert_int_equal(sim_stats(s, SIM_AGENT).msgs_out, 2 + 10);
+	sim_free(s);
+}
+
+static void client_data_tells_the_agent(void **state)
+{
+	struct sim *s = sim_ready((struct sim_opts){ .drop = drop_client_acks });
+
+	(void)state;
+	s->end[SIM_AGENT].to_send = 10000;
+	s->end[SIM_CLIENT].to_send = 1;
+	sim_run_done(s, 30 * MS);
 	sim_free(s);
 }
 
@@ -441,6 +516,10 @@ int main(void)
 		cmocka_unit_test(only_the_lost_one_and_early),
 		cmocka_unit_test(backs_off),
 		cmocka_unit_test(a_number_never_acknowledged),
+		cmocka_unit_test(a_late_acknowledgement),
+		cmocka_unit_test(one_number_given_up),
+		cmocka_unit_test(the_agent_waits_for_its_client),
+		cmocka_unit_test(client_data_tells_the_agent),
 		cmocka_unit_test(the_window_grows),
 		cmocka_unit_test(a_slow_wire_keeps_it_small),
 		cmocka_unit_test(tiny_messages_are_bounded),
