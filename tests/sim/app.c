@@ -145,6 +145,8 @@ int app_take(struct sim_app *a, const uint8_t *p, size_t len)
 		sim_fail(a->end->sim, "more bytes arrived than were sent");
 	r = a->ssh ? ssh_take(a, p, len) : plain_take(a, p, len);
 	relay_progress(a->end->session);
+	if (a->on_take)
+		a->on_take(a, a->arg);
 	return r;
 }
 
