@@ -76,7 +76,7 @@ static int ack_arrived(struct ssm_chan *c, const struct ssm_msg *m)
 	if (r < 0)
 		return r;
 	pause_set(c, false);
-	ssm_snd_ack(c, seq);
+	ssm_snd_ack(c, seq, m->created_ms);
 	ssm_snd_collect(c);
 	writable_check(c);
 	return 0;
@@ -259,6 +259,15 @@ bool ssm_chan_has_output(const struct ssm_chan *c, uint64_t now_us)
 	return ssm_pace_ready(&c->pace, now_us) && (c->rcv.ack_n > 0 || ssm_snd_waiting(c, now_us));
 }
 
+/* Acknowledgements leave first, but where the pace limits both every other message is data: two ends
+ * that send at once would else settle anywhere, one of them near nothing. */
+static size_t ack_output(struct ssm_chan *c)
+{
+	if (c->pace.rate && c->ack_was_last && ssm_snd_waiting(c, c->now_us))
+		return 0;
+	return ssm_rcv_ack_next(c);
+}
+
 int ssm_chan_next_output(struct ssm_chan *c, const uint8_t **msg, size_t *len, uint64_t now_us)
 {
 	const struct ssm_out *e;
@@ -272,7 +281,9 @@ int ssm_chan_next_output(struct ssm_chan *c, const uint8_t **msg, size_t *len, u
 		return 0;
 	}
 	ssm_pace_take(&c->pace, c->now_us);
-	if ((*len = ssm_rcv_ack_next(c)) > 0) {
+	*len = ack_output(c);
+	c->ack_was_last = *len > 0;
+	if (*len > 0) {
 		*msg = c->ack_wire;
 		return 1;
 	}

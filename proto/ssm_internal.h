@@ -163,6 +163,7 @@ struct ssm_chan {
 	struct ssm_snd snd;
 	struct ssm_rcv rcv;
 	struct ssm_pace pace;
+	bool ack_was_last; /* the latest message out */
 	struct ssm_chan_stats stats;
 	int close_err;
 	char close_reason[SSM_REASON_MAX];
@@ -251,7 +252,8 @@ const struct ssm_out *ssm_snd_next(struct ssm_chan *c);
 void ssm_snd_blocked(struct ssm_chan *c);
 /** ssm_snd_waiting() - would ssm_snd_next() find one at @now_us? */
 bool ssm_snd_waiting(const struct ssm_chan *c, uint64_t now_us);
-void ssm_snd_ack(struct ssm_chan *c, int64_t seq);
+/** ssm_snd_ack() - number @seq is acknowledged; @peer_ms: the date of the acknowledgement */
+void ssm_snd_ack(struct ssm_chan *c, int64_t seq, uint64_t peer_ms);
 /** ssm_snd_collect() - moves messages whose time-out ran out to the resend list */
 void ssm_snd_collect(struct ssm_chan *c);
 /** ssm_snd_resend_all() - a new connection: everything unacknowledged is due, in order */

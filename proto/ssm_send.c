@@ -31,6 +31,9 @@
 
 #include "base/err.h"
 
+/* Dates beyond are no dates: 9999-12-31. Below it nothing overflows as µs. */
+#define SSM_PEER_MS_MAX UINT64_C(253402300800000)
+
 static bool window_full(const struct ssm_snd *s, const struct ssm_out *e)
 {
 	if (s->flight_msgs >= SSM_FLIGHT_MSGS)
@@ -312,18 +315,27 @@ static void acked_tx_note(struct ssm_snd *s, uint64_t tx_no)
 	}
 }
 
-void ssm_snd_ack(struct ssm_chan *c, int64_t seq)
+/* A clean measure: the message was sent once. */
+static void measure(struct ssm_chan *c, const struct ssm_out *e, uint64_t peer_ms)
+{
+	struct ssm_snd *s = &c->snd;
+
+	if (peer_ms < SSM_PEER_MS_MAX)
+		ssm_window_forward(&s->window, (int64_t)peer_ms * 1000, e->sent_us, c->now_us);
+	ssm_window_acked(&s->window, c->now_us - MIN(e->sent_us, c->now_us), e->len,
+			 e->tx_no <= s->limited_tx, c->now_us);
+	acked_tx_note(s, e->tx_no);
+}
+
+void ssm_snd_ack(struct ssm_chan *c, int64_t seq, uint64_t peer_ms)
 {
 	struct ssm_snd *s = &c->snd;
 	struct ssm_out *e = find(s, seq);
 
 	if (!e)
 		return;
-	if (!e->resent) {
-		ssm_window_acked(&s->window, c->now_us - MIN(e->sent_us, c->now_us), e->len,
-				 e->tx_no <= s->limited_tx, c->now_us);
-		acked_tx_note(s, e->tx_no);
-	}
+	if (!e->resent)
+		measure(c, e, peer_ms);
 	if (!ssm_pt_is_handshake(e->payload_type))
 		s->peer_ready = true;
 	forget(s, e);

@@ -26,14 +26,26 @@ struct ssm_window {
 	uint64_t srtt_us; /* 0: no sample yet */
 	uint64_t rttvar_us;
 	uint64_t min_rtt_us; /* UINT64_MAX: no sample yet */
-	unsigned rto_shift;  /* doublings of the time-out since the last clean sample */
-	uint64_t shifted_us; /* when rto_shift rose */
-	uint64_t shrunk_us;  /* when bytes shrank */
+	/* from here to the peer, by two clocks that disagree by some constant: only differences tell */
+	int64_t forward_us, min_forward_us, last_forward_us;
+	int64_t peer_ref_us;  /* the peer's clock when ours was ref_us */
+	uint64_t ref_us;      /* 0: no sample yet */
+	bool forward_ok;      /* the peer's clock goes as ours does */
+	unsigned rto_shift;   /* doublings of the time-out since the last clean sample */
+	uint64_t shifted_us;  /* when rto_shift rose */
+	uint64_t shrunk_us;   /* when bytes shrank */
+	uint64_t added_at_us; /* when delay was seen last; 0: never on this path */
 };
 
 void ssm_window_init(struct ssm_window *w, size_t start, size_t max);
 /** ssm_window_path_changed() - a new connection: RTT and time-out are learned anew, the size stays */
 void ssm_window_path_changed(struct ssm_window *w);
+/**
+ * ssm_window_forward() - what an acknowledgement tells of the way there, before ssm_window_acked()
+ * @peer_us: the peer's clock when it wrote the acknowledgement (CreatedDate), from any start
+ * @sent_us: when the message was sent, once
+ */
+void ssm_window_forward(struct ssm_window *w, int64_t peer_us, uint64_t sent_us, uint64_t now_us);
 /**
  * ssm_window_acked() - a message sent once was acknowledged
  * @rtt_us: since it was sent; @len: its payload; @limited: the window was full after it was sent

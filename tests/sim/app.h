@@ -21,7 +21,7 @@ struct sim_app {
 	uint64_t expect, received;
 	unsigned refuse_permille; /* how often the sink takes nothing for a while */
 	bool refusing;
-	bool broken; /* SSH: the check value was wrong */
+	bool broken;				       /* SSH: the check value was wrong */
 	void (*on_take)(struct sim_app *a, void *arg); /* after bytes were taken; NULL: none */
 	void *arg;
 	uint8_t out[APP_RECORD], in[APP_RECORD];

@@ -35,7 +35,8 @@ static void lab_run(struct scenario_world *w, bool client_sends, bool agent_send
 	for (int i = 0; i < SIM_ENDS; i++) {
 		figure_add(w, pauses[i], "", ss->side[i].meter.pauses, -INFINITY, KILL_PAUSES - 1);
 		if (i == SIM_CLIENT ? agent_sends : client_sends)
-			figure_add(w, got[i], "KB/s", (double)ss->app[i].received / 3600 / 1000, 100, INFINITY);
+			figure_add(w, got[i], "KB/s", (double)ss->app[i].received / 3600 / 1000,
+				   100, INFINITY);
 	}
 }
 

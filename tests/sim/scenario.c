@@ -43,8 +43,8 @@ void app_more(struct sim_end *e, uint64_t n)
 	sim_settle(e);
 }
 
-void figure_add(struct scenario_world *w, const char *name, const char *unit, double value, double min,
-		double max)
+void figure_add(struct scenario_world *w, const char *name, const char *unit, double value,
+		double min, double max)
 {
 	if (w->figures_n == SCENARIO_FIGURES_MAX)
 		ST_BUG("too many figures");

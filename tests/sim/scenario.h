@@ -53,8 +53,8 @@ void world_run(struct scenario_world *w, uint64_t us);
 uint64_t world_now(const struct scenario_world *w);
 /** app_more() - the app of @e has @n more bytes to send, now */
 void app_more(struct sim_end *e, uint64_t n);
-void figure_add(struct scenario_world *w, const char *name, const char *unit, double value, double min,
-		double max);
+void figure_add(struct scenario_world *w, const char *name, const char *unit, double value,
+		double min, double max);
 void sample_add(struct samples *s, uint64_t us);
 /** sample_at() - the value that @percent of the samples do not exceed; 0 without samples. Sorts them */
 uint64_t sample_at(struct samples *s, unsigned percent);

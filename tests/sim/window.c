@@ -48,8 +48,10 @@ static void lab_run(struct scenario_world *w, int from, struct ours_opts o)
 	sim_at(&w->sim, w->sim.now_us + TICK_US, SIM_EV_PROBE, &l, 0);
 	world_run(w, RUN_US);
 	figure_add(w, "from ready to the cap", "RTTs",
-		   l.cap_us ? (double)(l.cap_us - l.ready_us) / (double)RTT_US : INFINITY, -INFINITY, RTTS_MAX);
-	figure_add(w, "received in 5 s", "MB", (double)l.ss->app[!from].received / 1e6, -INFINITY, INFINITY);
+		   l.cap_us ? (double)(l.cap_us - l.ready_us) / (double)RTT_US : INFINITY,
+		   -INFINITY, RTTS_MAX);
+	figure_add(w, "received in 5 s", "MB", (double)l.ss->app[!from].received / 1e6, -INFINITY,
+		   INFINITY);
 }
 
 static void foreign(struct scenario_world *w)
@@ -65,7 +67,8 @@ static void own(struct scenario_world *w)
 static void own_large(struct scenario_world *w)
 {
 	lab_run(w, SIM_CLIENT,
-		(struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN, .max_payload = SSM_PAYLOAD_MAX });
+		(struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN,
+				    .max_payload = SSM_PAYLOAD_MAX });
 }
 
 static void own_down(struct scenario_world *w)

@@ -5,7 +5,8 @@
  * Cases: chunks and joined small writes; the first data message alone in flight and repeated
  * early; copies are byte-identical; only what is lost is resent, three later acknowledgements
  * bring it early; back-off; a peer that never acknowledges one number again, as client and as agent; the agent
- * waits for its client to be ready, and not for ever; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements; given
+ * waits for its client to be ready, and not for ever; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements, shared by both
+ * directions; given
  * up; unknown and early acknowledgements.
  */
 #include <setjmp.h>
@@ -405,6 +406,25 @@ static void the_pace_counts_acks(void **state)
 	sim_free(s);
 }
 
+/* Both send all they can: neither starves, whoever began. */
+static void the_pace_is_shared(void **state)
+{
+	struct sim *s = sim_flowing((struct sim_opts){ .chan = { .pace_per_s = 900 } });
+	uint64_t up, down;
+
+	(void)state;
+	s->end[SIM_CLIENT].to_send = s->end[SIM_AGENT].to_send = 100000000;
+	sim_run_for(s, 5 * SECOND);
+	up = s->end[SIM_AGENT].received;
+	down = s->end[SIM_CLIENT].received;
+	sim_run_for(s, 10 * SECOND);
+	up = s->end[SIM_AGENT].received - up;
+	down = s->end[SIM_CLIENT].received - down;
+	assert_in_range(up, 4000 * 1024, 5500 * 1024);
+	assert_in_range(down, 4000 * 1024, 5500 * 1024);
+	sim_free(s);
+}
+
 static void an_unpaced_channel_is_not_slowed(void **state)
 {
 	struct sim *s = sim_flowing((struct sim_opts){ 0 });
@@ -525,6 +545,7 @@ int main(void)
 		cmocka_unit_test(tiny_messages_are_bounded),
 		cmocka_unit_test(a_full_queue),
 		cmocka_unit_test(the_pace_counts_acks),
+		cmocka_unit_test(the_pace_is_shared),
 		cmocka_unit_test(an_unpaced_channel_is_not_slowed),
 		cmocka_unit_test(a_client_gives_up),
 		cmocka_unit_test(acks_of_nothing),
