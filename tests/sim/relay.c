@@ -132,17 +132,25 @@ static void session_kill(struct sim_session *ss)
 
 /* ---- the meter ---- */
 
+static void pause_order(struct sim_session *ss, int side)
+{
+	uint64_t now_us = ss->sim->now_us;
+
+	ss->side[side].meter.pauses++;
+	sim_at(ss->sim, now_us, SIM_EV_RELAY, ss, RELAY_PAUSE_CLIENT + (uint32_t)side);
+	sim_at(ss->sim, now_us + METER_START_US, SIM_EV_RELAY, ss,
+	       RELAY_START_CLIENT + (uint32_t)side);
+}
+
 static void meter_pause(struct sim_session *ss, int side)
 {
 	struct relay_meter *m = &ss->side[side].meter;
 
 	memset(m->count, 0, sizeof(m->count));
 	m->sum = 0;
-	m->pauses++;
-	sim_at(ss->sim, ss->sim->now_us, SIM_EV_RELAY, ss,
-	       side == SIM_CLIENT ? RELAY_PAUSE_CLIENT : RELAY_PAUSE_AGENT);
-	sim_at(ss->sim, ss->sim->now_us + METER_START_US, SIM_EV_RELAY, ss,
-	       side == SIM_CLIENT ? RELAY_START_CLIENT : RELAY_START_AGENT);
+	pause_order(ss, side);
+	if (ss->o.meter_whole)
+		pause_order(ss, !side);
 }
 
 static void meter_count(struct sim_session *ss, int side)
@@ -197,7 +205,7 @@ bool relay_send(struct sim_end *e, struct sim_packet *p)
 	if (ss->on_send)
 		ss->on_send(ss, e->side, p);
 	if (o->meter_per_s)
-		meter_count(ss, e->side);
+		meter_count(ss, o->meter_whole ? SIM_CLIENT : e->side);
 	out_us = pipe_pass(o->pipe[e->side], s->now_us, p->len);
 	if (sim_chance(s, o->loss_permille))
 		return true;

@@ -45,6 +45,7 @@ struct relay_opts {
 	uint32_t pauses_n;
 	/* the service's patience with one sender: 0 is endless */
 	uint32_t meter_per_s; /* messages a second over 2 s, more bring a pause */
+	bool meter_whole;     /* of both senders together, and both are paused */
 	uint32_t kill_pauses; /* so many pauses end the session */
 };
 
