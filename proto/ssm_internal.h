@@ -33,6 +33,9 @@
 /* A message sent so often while later ones were acknowledged leaves the window: the stock client
  * acknowledges a number once only, and its acknowledgement may be lost (4.3) */
 #define SSM_STALE_SENDS 3U
+/* An agent all of whose messages in flight were sent so often, and none acknowledged, sends a new one
+ * past the window: perhaps the client has them all, and will only acknowledge something new. In bytes: */
+#define SSM_PROBE_BYTES KIB(64)
 /* Of these; at the limit the ring fills and sending stops (ours) */
 #define SSM_STALE_MAX 4096U
 #define SSM_STALE_BYTES MIB(8)

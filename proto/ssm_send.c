@@ -19,6 +19,10 @@
  * a stock client acknowledges each number once and that may be lost: data from the client tells the
  * same, and so, at last, do SSM_READY_SENDS copies.
  *
+ * When a cut has swallowed the acknowledgements of all that is in flight, a stock client answers
+ * none of the copies. So an agent whose every message was sent SSM_STALE_SENDS times sends a new one past
+ * the window; what is acknowledged of it makes the others stale.
+ *
  * A message sent SSM_STALE_SENDS times while later ones were acknowledged no longer counts in
  * the window, and once base has reached it, it leaves the ring for the stale list, which is in order
  * of numbers; it is resent for ever, or until so many later ones were acknowledged that a stock client
@@ -34,11 +38,25 @@
 /* Dates beyond are no dates: 9999-12-31. Below it nothing overflows as µs. */
 #define SSM_PEER_MS_MAX UINT64_C(253402300800000)
 
+/* Is it time for a message past the window? All in flight stand in the lists of SSM_STALE_SENDS and more
+ * sendings. */
+static bool probe_due(const struct ssm_snd *s, const struct ssm_out *e)
+{
+	if (!s->no_reack || s->flight_bytes + e->len > s->window.max_bytes + SSM_PROBE_BYTES)
+		return false;
+	for (unsigned k = 0; k < SSM_STALE_SENDS - 1; k++)
+		if (!list_empty(&s->flight[k]))
+			return false;
+	return list_empty(&s->resend);
+}
+
 static bool window_full(const struct ssm_snd *s, const struct ssm_out *e)
 {
 	if (s->flight_msgs >= SSM_FLIGHT_MSGS)
 		return true;
-	return s->flight_bytes > 0 && s->flight_bytes + e->len > s->window.bytes;
+	if (s->flight_bytes == 0 || s->flight_bytes + e->len <= s->window.bytes)
+		return false;
+	return !probe_due(s, e);
 }
 
 /* Is the message with number @seq unacknowledged, with hope left that it will be? */

@@ -4,7 +4,8 @@
  *
  * Cases: chunks and joined small writes; the first data message alone in flight and repeated
  * early; copies are byte-identical; only what is lost is resent, three later acknowledgements
- * bring it early; back-off; a peer that never acknowledges one number again, as client and as agent; the agent
+ * bring it early; back-off; a peer that never acknowledges one number again, as client and as agent, nor a
+ * whole window; the agent
  * waits for its client to be ready, and not for ever; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements, shared by both
  * directions; given
  * up; unknown and early acknowledgements.
@@ -19,6 +20,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "proto/ssm_ack.h"
 #include "sim.h"
 
 #define SECOND UINT64_C(1000000)
@@ -293,6 +295,47 @@ static void the_agent_waits_for_its_client(void **state)
 	sim_free(s);
 }
 
+static int64_t silent_to;
+
+static bool drop_acks_of_old(struct sim *s, int from, const struct ssm_msg *m)
+{
+	int64_t seq;
+
+	(void)s;
+	if (from != SIM_CLIENT || m->type != SSM_ACKNOWLEDGE)
+		return false;
+	assert_int_equal(ssm_ack_read(&seq, m->payload, m->payload_len), 0);
+	return seq <= silent_to;
+}
+
+/* A cut swallowed every acknowledgement of a full window, and the client gives none again. */
+static void a_window_never_acknowledged(void **state)
+{
+	struct sim *s = sim_flowing((struct sim_opts){ .drop = drop_acks_of_old });
+	struct sim_end *agent = &s->end[SIM_AGENT];
+
+	(void)state;
+	silent_to = INT64_MAX;
+	agent->to_send = 500000;
+	sim_run_for(s, 50 * MS);
+	assert_in_range(sim_stats(s, SIM_AGENT).in_flight_bytes, KIB(64) - 1024, KIB(64));
+	silent_to = (int64_t)sim_stats(s, SIM_AGENT).msgs_out - 1;
+	sim_cut(s);
+	sim_join(s);
+	sim_run_done(s, 5 * SECOND);
+	sim_free(s);
+	/* and a client that is gone gets no more than the window and 64 KiB */
+	s = sim_flowing((struct sim_opts){ .drop = drop_acks_of_old });
+	silent_to = INT64_MAX;
+	s->end[SIM_AGENT].to_send = 10000000;
+	sim_run_for(s, 10000 * SECOND);
+	assert_in_range(sim_stats(s, SIM_AGENT).in_flight_bytes, SSM_WINDOW_MAX_FOREIGN,
+			SSM_WINDOW_MAX_FOREIGN + KIB(64));
+	silent_to = 0;
+	sim_run_done(s, 60 * SECOND);
+	sim_free(s);
+}
+
 static void client_data_tells_the_agent(void **state)
 {
 	struct sim *s = sim_ready((struct sim_opts){ .drop = drop_client_acks });
@@ -539,6 +582,7 @@ int main(void)
 		cmocka_unit_test(a_late_acknowledgement),
 		cmocka_unit_test(one_number_given_up),
 		cmocka_unit_test(the_agent_waits_for_its_client),
+		cmocka_unit_test(a_window_never_acknowledged),
 		cmocka_unit_test(client_data_tells_the_agent),
 		cmocka_unit_test(the_window_grows),
 		cmocka_unit_test(a_slow_wire_keeps_it_small),
