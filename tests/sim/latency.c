@@ -195,42 +195,47 @@ static void lab_run(struct scenario_world *w, const bool dir[SIM_ENDS], struct o
 	free(l);
 }
 
-static void up(struct scenario_world *w)
+static void up(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, (bool[]){ true, false }, (struct ours_opts){ 0 }, false);
 }
 
-static void down(struct scenario_world *w)
+static void down(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, (bool[]){ false, true }, (struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN },
 		false);
 }
 
-static void both(struct scenario_world *w)
+static void both(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, (bool[]){ true, true }, (struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN },
 		false);
 }
 
-static void large(struct scenario_world *w)
+static void large(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, (bool[]){ true, false },
 		(struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN,
 				    .max_payload = SSM_PAYLOAD_MAX },
 		false);
 }
 
-static void two(struct scenario_world *w)
+static void two(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, (bool[]){ true, false }, (struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN },
 		true);
 }
 
 const struct scenario latency_scenarios[] = {
-	{ "latency-up", "bulk up, window of 256 KiB at most", up },
-	{ "latency-down", "bulk down, window of 4 MiB at most", down },
-	{ "latency-both", "bulk both ways, window of 4 MiB at most", both },
-	{ "latency-large", "bulk up in messages of 64 KiB, window of 4 MiB at most", large },
-	{ "latency-two", "two bulk sessions up, windows of 4 MiB at most", two },
+	{ "latency-up", "bulk up, window of 256 KiB at most", up, 0 },
+	{ "latency-down", "bulk down, window of 4 MiB at most", down, 0 },
+	{ "latency-both", "bulk both ways, window of 4 MiB at most", both, 0 },
+	{ "latency-large", "bulk up in messages of 64 KiB, window of 4 MiB at most", large, 0 },
+	{ "latency-two", "two bulk sessions up, windows of 4 MiB at most", two, 0 },
 };
 const unsigned latency_scenarios_n = ARRAY_LEN(latency_scenarios);

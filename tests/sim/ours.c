@@ -143,7 +143,8 @@ static void check(struct ours *o)
 	struct ssm_chan_stats st;
 
 	ssm_chan_stats(o->chan, &st);
-	if (st.in_flight_bytes > o->window_max)
+	/* 64 KiB: what an agent sends past the window to a client that acknowledges nothing twice */
+	if (st.in_flight_bytes > o->window_max + (o->end.side == SIM_AGENT ? KIB(64) : 0))
 		sim_fail(s, "%s has %zu bytes in flight", o->end.ops->name, st.in_flight_bytes);
 	if (st.window_bytes > o->window_max)
 		sim_fail(s, "%s has a window of %zu", o->end.ops->name, st.window_bytes);

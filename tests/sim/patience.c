@@ -45,37 +45,42 @@ static void lab_run(struct scenario_world *w, bool client_sends, bool agent_send
 	}
 }
 
-static void up(struct scenario_world *w)
+static void up(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, true, false, false, PART_S);
 }
 
-static void both(struct scenario_world *w)
+static void both(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, true, true, false, HOUR_S);
 }
 
-static void down(struct scenario_world *w)
+static void down(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, false, true, false, PART_S);
 }
 
-static void whole_up(struct scenario_world *w)
+static void whole_up(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, true, false, true, PART_S);
 }
 
-static void whole_both(struct scenario_world *w)
+static void whole_both(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, true, true, true, PART_S);
 }
 
 const struct scenario patience_scenarios[] = {
-	{ "patience-up", "20 minutes of bulk up", up },
-	{ "patience-down", "20 minutes of bulk down", down },
-	{ "patience-both", "an hour of bulk both ways", both },
-	{ "patience-whole-up", "20 minutes of bulk up, both directions counted together",
-	  whole_up },
-	{ "patience-whole-both", "20 minutes of bulk both ways, counted together", whole_both },
+	{ "patience-up", "20 minutes of bulk up", up, 0 },
+	{ "patience-down", "20 minutes of bulk down", down, 0 },
+	{ "patience-both", "an hour of bulk both ways", both, 0 },
+	{ "patience-whole-up", "20 minutes of bulk up, both directions counted together", whole_up,
+	  0 },
+	{ "patience-whole-both", "20 minutes of bulk both ways, counted together", whole_both, 0 },
 };
 const unsigned patience_scenarios_n = ARRAY_LEN(patience_scenarios);

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TYPE_OFFSET 4U /* of MessageType; ssm-protocol, 3.1 */
 #define NOTICE_MAX_US (20 * SIM_MS)
 #define CUT_RETRY_US (10 * SIM_MS)
 #define METER_START_US SIM_SECOND
@@ -192,6 +193,12 @@ static void hop_go(struct sim_session *ss, struct relay_hop *hop, uint64_t out_u
 	sim_at(ss->sim, out_us + ss->o.delay_us + late_us, SIM_EV_PACKET, hop, 0);
 }
 
+static bool is_ack(const struct sim_packet *p)
+{
+	return p->bytes[TYPE_OFFSET] ==
+	       'a'; /* of "acknowledge", as no stream message's name begins */
+}
+
 bool relay_send(struct sim_end *e, struct sim_packet *p)
 {
 	struct sim_session *ss = e->session;
@@ -207,7 +214,7 @@ bool relay_send(struct sim_end *e, struct sim_packet *p)
 	if (o->meter_per_s)
 		meter_count(ss, o->meter_whole ? SIM_CLIENT : e->side);
 	out_us = pipe_pass(o->pipe[e->side], s->now_us, p->len);
-	if (sim_chance(s, o->loss_permille))
+	if (!(o->acks_spared && is_ack(p)) && sim_chance(s, o->loss_permille))
 		return true;
 	if (sim_chance(s, o->dup_permille))
 		hop_go(ss, hop_new(ss, p, e->side), out_us, sim_below(s, 2 * o->delay_us));
@@ -289,8 +296,8 @@ static void cut(struct sim_session *ss, int side)
 	a->cut_us = s->now_us;
 	a->refuse_until_us = s->now_us + a->outage_us;
 	ss->cuts_done++;
-	sim_at(s, s->now_us + sim_below(s, NOTICE_MAX_US), SIM_EV_RELAY, ss,
-	       side == SIM_CLIENT ? RELAY_NOTICE_CLIENT : RELAY_NOTICE_AGENT);
+	sim_at(s, s->now_us + sim_below(s, ss->o.notice_us ? ss->o.notice_us : NOTICE_MAX_US),
+	       SIM_EV_RELAY, ss, side == SIM_CLIENT ? RELAY_NOTICE_CLIENT : RELAY_NOTICE_AGENT);
 }
 
 static void notice(struct sim_session *ss, int side)

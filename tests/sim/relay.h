@@ -35,8 +35,10 @@ struct relay_plan {
 struct relay_opts {
 	uint64_t delay_us; /* one way */
 	unsigned loss_permille, dup_permille, reorder_permille;
+	bool acks_spared;	       /* loss meets data only */
 	unsigned survive_permille;     /* of the messages that a cut or an outage meets */
 	uint32_t hold_max;	       /* messages that the service keeps for a side that is away */
+	uint64_t notice_us;	       /* an end notices a cut within this; 0: 20 ms */
 	unsigned write_error_permille; /* a write to a dead socket fails at once */
 	struct relay_pipe *pipe[SIM_ENDS]; /* by sender; NULL: no bottleneck */
 	struct relay_plan cuts[RELAY_CUTS_MAX];

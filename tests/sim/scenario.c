@@ -2,7 +2,7 @@
 /*
  * scenario.c - sim_scenario: runs the scenarios, prints their figures, fails on a bound that is broken
  *
- * The worlds of latency.c, window.c and patience.c; what each figure means stands there.
+ * The worlds of latency.c, window.c, patience.c and models.c; what each figure means stands there.
  */
 #include "scenario.h"
 
@@ -105,7 +105,7 @@ static bool scenario_run(const struct scenario *sc)
 
 	printf("%s: %s\n", sc->name, sc->what);
 	sim_init(&w->sim, 1);
-	sc->run(w);
+	sc->run(w, sc->arg);
 	for (unsigned i = 0; i < w->figures_n; i++)
 		ok &= figure_print(&w->figures[i]);
 	if (w->sim.failed) {
@@ -137,6 +137,7 @@ int main(int argc, char **argv)
 	failed += group_run(latency_scenarios, latency_scenarios_n, only, &ran);
 	failed += group_run(window_scenarios, window_scenarios_n, only, &ran);
 	failed += group_run(patience_scenarios, patience_scenarios_n, only, &ran);
+	failed += group_run(models_scenarios, models_scenarios_n, only, &ran);
 	printf("%u scenarios, %u failed\n", ran, failed);
 	if (ran == 0)
 		fprintf(stderr, "sim_scenario: no scenario starts with \"%s\"\n", only);

@@ -38,11 +38,14 @@ struct scenario_world {
 
 struct scenario {
 	const char *name, *what;
-	void (*run)(struct scenario_world *w);
+	void (*run)(struct scenario_world *w, unsigned arg);
+	unsigned arg;
 };
 
-extern const struct scenario latency_scenarios[], window_scenarios[], patience_scenarios[];
-extern const unsigned latency_scenarios_n, window_scenarios_n, patience_scenarios_n;
+extern const struct scenario latency_scenarios[], window_scenarios[], patience_scenarios[],
+	models_scenarios[];
+extern const unsigned latency_scenarios_n, window_scenarios_n, patience_scenarios_n,
+	models_scenarios_n;
 
 /** world_pair() - adds a session of two ends of ours. Return: it */
 struct sim_session *world_pair(struct scenario_world *w, const struct relay_opts *relay,

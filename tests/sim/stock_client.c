@@ -32,7 +32,10 @@
 #include "proto/ssm_ack.h"
 #include "stock.h"
 
-#define BUFFER_MAX 10000U  /* both ways; 4.5 */
+#define BUFFER_MAX 10000U /* both ways; 4.5 */
+#define READY_US                                                                                   \
+	(3 *                                                                                       \
+	 SIM_MS) /* after the agent's flag as a rule (4.4): it was not seen to lose its first message */
 #define ATTEMPTS_MAX 3000U /* 4.5 */
 
 static const char response[] =
@@ -163,7 +166,7 @@ static void handshake_message(struct client *c, const struct ssm_msg *m)
 	if (m->payload_type == SSM_PT_HANDSHAKE_REQUEST)
 		stream_send(c, SSM_PT_HANDSHAKE_RESPONSE, response, sizeof(response) - 1);
 	else if (c->ready_us == SIM_NEVER)
-		c->ready_us = s->now_us + sim_below(s, STOCK_LATE_MAX_US);
+		c->ready_us = s->now_us + READY_US + sim_below(s, STOCK_LATE_MAX_US);
 }
 
 static void drain(struct client *c)

@@ -54,32 +54,36 @@ static void lab_run(struct scenario_world *w, int from, struct ours_opts o)
 		   INFINITY);
 }
 
-static void foreign(struct scenario_world *w)
+static void foreign(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, SIM_CLIENT, (struct ours_opts){ .window_max = SSM_WINDOW_MAX_FOREIGN });
 }
 
-static void own(struct scenario_world *w)
+static void own(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, SIM_CLIENT, (struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN });
 }
 
-static void own_large(struct scenario_world *w)
+static void own_large(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, SIM_CLIENT,
 		(struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN,
 				    .max_payload = SSM_PAYLOAD_MAX });
 }
 
-static void own_down(struct scenario_world *w)
+static void own_down(struct scenario_world *w, unsigned arg)
 {
+	(void)arg;
 	lab_run(w, SIM_AGENT, (struct ours_opts){ .window_max = SSM_WINDOW_MAX_OWN });
 }
 
 const struct scenario window_scenarios[] = {
-	{ "window-foreign", "client, cap of 256 KiB", foreign },
-	{ "window-own", "client, cap of 4 MiB", own },
-	{ "window-own-large", "client, cap of 4 MiB, messages of 64 KiB", own_large },
-	{ "window-own-down", "agent, cap of 4 MiB", own_down },
+	{ "window-foreign", "client, cap of 256 KiB", foreign, 0 },
+	{ "window-own", "client, cap of 4 MiB", own, 0 },
+	{ "window-own-large", "client, cap of 4 MiB, messages of 64 KiB", own_large, 0 },
+	{ "window-own-down", "agent, cap of 4 MiB", own_down, 0 },
 };
 const unsigned window_scenarios_n = ARRAY_LEN(window_scenarios);
