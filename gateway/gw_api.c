@@ -20,11 +20,12 @@
 #include "base/text.h"
 #include "gateway/gw_agents.h"
 #include "gateway/gw_api_internal.h"
+#include "gateway/gw_document.h"
 #include "gateway/gw_envelope.h"
 #include "gateway/gw_session.h"
 
 #define CONTENT_TYPE "application/x-amz-json-1.1"
-#define DOC_SSH "AWS-StartSSHSession"
+#define DOC_SHELL "SSM-SessionManagerRunShell" /* of a StartSession that names none */
 
 void gw_call_fail(struct gw_call *c, const char *code, const char *fmt, ...)
 {
@@ -123,42 +124,12 @@ bool gw_charset_ok(const char *s, size_t min, size_t max, const char *allowed)
 	return len >= min && len <= max && strspn(s, allowed) == len;
 }
 
-/* {"portNumber": ["22"]}, which may be absent */
-static bool parameters_ok(struct gw_call *c, const json_t *params)
-{
-	const char *name, *port;
-	const json_t *v;
-
-	if (!params || json_is_null(params))
-		return true;
-	if (!json_is_object(params)) {
-		gw_call_fail(c, "ValidationException",
-			     "Parameters must be a map of lists of strings.");
-		return false;
-	}
-	json_object_foreach((json_t *)params, name, v)
-	{
-		port = json_string_value(json_array_get(v, 0));
-		if (strcmp(name, "portNumber") != 0) {
-			gw_call_fail(c, "ValidationException", "%s does not take the parameter %s.",
-				     DOC_SSH, text_safe(name).s);
-			return false;
-		}
-		if (!port || json_array_size(v) != 1 || !gw_charset_ok(port, 1, 5, "0123456789") ||
-		    port[0] == '0' || strtoul(port, NULL, 10) > 65535) {
-			gw_call_fail(c, "ValidationException",
-				     "portNumber must be a list of one number, 1 to "
-				     "65535, as a string.");
-			return false;
-		}
-	}
-	return true;
-}
-
 static bool start_read(struct gw_call *c, struct gws_order *o, const char **target)
 {
 	static const char doc_chars[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:/";
+	char why[400];
+	int r;
 
 	*target = json_str(c->in, "Target");
 	o->document = json_str(c->in, "DocumentName");
@@ -177,12 +148,13 @@ static bool start_read(struct gw_call *c, struct gws_order *o, const char **targ
 		gw_call_fail(c, "ValidationException", "DocumentName is malformed.");
 		return false;
 	}
-	if (!o->document || strcmp(o->document, DOC_SSH) != 0) {
-		gw_call_fail(c, "InvalidDocument", "Document %s is not offered here; %s is.",
-			     o->document ? o->document : "SSM-SessionManagerRunShell", DOC_SSH);
-		return false;
-	}
-	return parameters_ok(c, o->parameters);
+	if (!o->document)
+		o->document = DOC_SHELL;
+	r = gw_document_check(o->document, o->parameters, why, sizeof(why));
+	if (r < 0)
+		gw_call_fail(c, r == ST_ENOENT ? "InvalidDocument" : "ValidationException", "%s",
+			     why);
+	return r == 0;
 }
 
 static void answer_ticket(struct gw_call *c, struct gws_ticket *t)

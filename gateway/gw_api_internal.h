@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* gw_api_internal.h - one call of the AWS-compatible API, as gw_api.c and gw_api_list.c see it */
+/* gw_api_internal.h - one call of the AWS-compatible API, as the files of gw_api see it */
 #ifndef GATEWAY_GW_API_INTERNAL_H
 #define GATEWAY_GW_API_INTERNAL_H
 
@@ -24,6 +24,16 @@ void gw_call_fail(struct gw_call *c, const char *code, const char *fmt, ...) ST_
 bool gw_key_may(const struct gw_key_rec *key, const char *host_id);
 /** gw_charset_ok() - @min to @max characters of @allowed */
 bool gw_charset_ok(const char *s, size_t min, size_t max, const char *allowed);
+
+/* gw_api_filter.c: _ok() checks the call's filters, false and the call has failed; _pass() asks one element by them */
+#define GW_SOURCE_TYPE "AWS::SSM::ManagedInstance"
+bool gw_instance_filters_ok(struct gw_call *c);
+bool gw_instance_filters_pass(const struct gw_call *c, const struct gw_agent_rec *rec);
+bool gw_session_filters_ok(struct gw_call *c);
+bool gw_session_filters_pass(const struct gw_call *c, const struct gw_session_rec *rec,
+			     const char *status);
+/** gw_ping_status() - "Online" or "ConnectionLost" */
+const char *gw_ping_status(const struct gw_call *c, const struct gw_agent_rec *rec);
 
 /* gw_api_list.c */
 void gw_call_describe_instances(struct gw_call *c);

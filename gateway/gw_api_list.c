@@ -13,6 +13,7 @@
 
 #include "gateway/gw_agents.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_session.h"
 
 /* MaxResults and NextToken (an offset) of a list call. */
 struct page {
@@ -20,16 +21,18 @@ struct page {
 	bool more;
 };
 
-static bool page_read(struct gw_call *c, struct page *p, json_int_t max_allowed)
+static bool page_read(struct gw_call *c, struct page *p, json_int_t min_allowed,
+		      json_int_t max_allowed)
 {
 	const json_t *max = json_object_get(c->in, "MaxResults");
 	const char *token = json_str(c->in, "NextToken");
 
 	*p = (struct page){ .max = (size_t)max_allowed };
 	if (json_is_integer(max)) {
-		if (json_integer_value(max) < 1 || json_integer_value(max) > max_allowed) {
-			gw_call_fail(c, "ValidationException", "MaxResults must be 1 to %d.",
-				     (int)max_allowed);
+		if (json_integer_value(max) < min_allowed ||
+		    json_integer_value(max) > max_allowed) {
+			gw_call_fail(c, "ValidationException", "MaxResults must be %d to %d.",
+				     (int)min_allowed, (int)max_allowed);
 			return false;
 		}
 		p->max = (size_t)json_integer_value(max);
@@ -72,83 +75,30 @@ struct instance_list {
 	json_t *list;
 };
 
-static const char *ping_status(const struct gw_call *c, const struct gw_agent_rec *rec)
-{
-	return gwa_is_online(c->gw->agents, rec->uid, NULL) ? "Online" : "ConnectionLost";
-}
-
-static const char *filter_value(const struct gw_call *c, const char *key,
-				const struct gw_agent_rec *rec)
-{
-	if (strcmp(key, "InstanceIds") == 0)
-		return rec->host_id;
-	if (strcmp(key, "PingStatus") == 0)
-		return ping_status(c, rec);
-	if (strcmp(key, "PlatformTypes") == 0)
-		return "Linux";
-	if (strcmp(key, "AgentVersion") == 0)
-		return rec->version;
-	if (strcmp(key, "ResourceType") == 0)
-		return "ManagedInstance";
-	return NULL; /* tags and associations: no agent of ours has them */
-}
-
-static bool filter_passes(const struct gw_call *c, const json_t *filter, const char *key_name,
-			  const char *values_name, const struct gw_agent_rec *rec)
-{
-	const char *key = json_str(filter, key_name), *have;
-	const json_t *values = json_object_get(filter, values_name), *v;
-	size_t i;
-
-	if (!key || !(have = filter_value(c, key, rec)))
-		return false;
-	json_array_foreach((json_t *)values, i, v)
-	{
-		const char *want = json_string_value(v);
-
-		if (want && (strcmp(want, have) == 0 ||
-			     (strcmp(key, "InstanceIds") == 0 && strcmp(want, rec->uid) == 0)))
-			return true;
-	}
-	return false;
-}
-
-static bool filters_pass(const struct gw_call *c, const struct gw_agent_rec *rec)
-{
-	const json_t *f;
-	size_t i;
-
-	json_array_foreach(json_object_get(c->in, "Filters"), i,
-			   f) if (!filter_passes(c, f, "Key", "Values", rec)) return false;
-	json_array_foreach(json_object_get(c->in, "InstanceInformationFilterList"), i,
-			   f) if (!filter_passes(c, f, "key", "valueSet", rec)) return false;
-	return true;
-}
-
 static void instance_add(void *arg, const struct gw_agent_rec *rec)
 {
 	struct instance_list *l = arg;
 	int64_t seen = rec->last_seen;
 
-	if (!rec->approved || !gw_key_may(&l->c->key, rec->host_id) || !filters_pass(l->c, rec) ||
-	    !page_takes(&l->page))
+	if (!rec->approved || !gw_key_may(&l->c->key, rec->host_id) ||
+	    !gw_instance_filters_pass(l->c, rec) || !page_takes(&l->page))
 		return;
 	gwa_is_online(l->c->gw->agents, rec->uid, &seen);
 	json_array_append_new(
 		l->list,
 		json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "InstanceId",
-			  rec->host_id, "PingStatus", ping_status(l->c, rec), "LastPingDateTime",
+			  rec->host_id, "PingStatus", gw_ping_status(l->c, rec), "LastPingDateTime",
 			  (json_int_t)seen, "AgentVersion", rec->version, "PlatformType", "Linux",
 			  "ResourceType", "ManagedInstance", "Name", rec->host_id, "ComputerName",
 			  rec->host_id, "RegistrationDate", (json_int_t)rec->created, "SourceId",
-			  rec->uid, "SourceType", "AWS::SSM::ManagedInstance"));
+			  rec->uid, "SourceType", GW_SOURCE_TYPE));
 }
 
 void gw_call_describe_instances(struct gw_call *c)
 {
 	struct instance_list l = { .c = c };
 
-	if (!page_read(c, &l.page, 50))
+	if (!gw_instance_filters_ok(c) || !page_read(c, &l.page, 5, 50))
 		return;
 	l.list = json_array();
 	if (gw_store_agent_each(c->gw->store, instance_add, &l) < 0) {
@@ -160,6 +110,7 @@ void gw_call_describe_instances(struct gw_call *c)
 }
 
 struct session_list {
+	const struct gw_call *c;
 	struct page page;
 	json_t *list;
 	bool active;
@@ -168,29 +119,31 @@ struct session_list {
 static void session_add(void *arg, const struct gw_session_rec *rec)
 {
 	struct session_list *l = arg;
+	const char *status = l->active ? gws_status(l->c->gw->sessions, rec->id) : "Terminated";
 	json_t *o;
 
-	if (!page_takes(&l->page))
+	if (!gw_session_filters_pass(l->c, rec, status) || !page_takes(&l->page))
 		return;
 	o = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s}", "SessionId", rec->id, "Target",
-		      rec->host_id, "Status", l->active ? "Connected" : "Terminated", "StartDate",
-		      (json_int_t)rec->started, "DocumentName", rec->document, "Owner",
-		      rec->key_name, "Reason", rec->reason);
+		      rec->host_id, "Status", status, "StartDate", (json_int_t)rec->started,
+		      "DocumentName", rec->document, "Owner", rec->key_name, "Reason", rec->reason);
 	if (!l->active)
 		json_object_set_new(o, "EndDate", json_integer((json_int_t)rec->ended));
+	if (rec->output[0])
+		json_object_set_new(o, "Details", json_string(rec->output));
 	json_array_append_new(l->list, o);
 }
 
 void gw_call_describe_sessions(struct gw_call *c)
 {
 	const char *state = json_str(c->in, "State");
-	struct session_list l = { .active = state && strcmp(state, "Active") == 0 };
+	struct session_list l = { .c = c, .active = state && strcmp(state, "Active") == 0 };
 
 	if (!state || (!l.active && strcmp(state, "History") != 0)) {
 		gw_call_fail(c, "ValidationException", "State must be Active or History.");
 		return;
 	}
-	if (!page_read(c, &l.page, 200))
+	if (!gw_session_filters_ok(c) || !page_read(c, &l.page, 1, 200))
 		return;
 	l.list = json_array();
 	if (gw_store_session_each(c->gw->store, c->key.name, l.active, session_add, &l) < 0) {

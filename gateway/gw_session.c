@@ -388,6 +388,17 @@ int gws_terminate(struct gws *all, const char *id, const char *key_name)
 	return r == ST_ECLOSED ? 0 : r;
 }
 
+const char *gws_status(struct gws *all, const char *id)
+{
+	const struct gws_session *s = gws_session_find(all, id);
+
+	if (!s || s->state == GWS_ENDED)
+		return "Terminated";
+	if (s->state == GWS_STARTING)
+		return "Connecting";
+	return s->side[GW_CLIENT].sock ? "Connected" : "Disconnected";
+}
+
 /* ---- what the control connections tell ---- */
 
 void gws_agent_up(struct gws *all, const char *uid, const char *boot_id)

@@ -44,6 +44,10 @@ int gws_resume(struct gws *all, const char *id, const char *key_name, struct gws
 /** gws_terminate() - Return: 0, also if it is over; ST_ENOENT */
 int gws_terminate(struct gws *all, const char *id, const char *key_name);
 
+/** gws_status() - in the words of DescribeSessions: "Connecting" until both sides have opened, "Disconnected" while the
+ * client has no socket, "Connected", "Terminated" (an unknown session too) */
+const char *gws_status(struct gws *all, const char *id);
+
 /** gws_upgrade() - a WebSocket upgrade on /v1/data-channel/…; @id: the last part of the path, still encoded */
 int gws_upgrade(struct gws *all, const char *id, const struct ws_events **events,
 		void **events_arg);

@@ -3,7 +3,7 @@
 import importlib
 
 _all = {}
-_modules = ("laboratory", "traffic", "endings", "rules", "faults", "startup", "keys", "cleanup", "caller", "text", "idle", "registration")
+_modules = ("laboratory", "traffic", "endings", "rules", "faults", "startup", "keys", "cleanup", "caller", "text", "idle", "registration", "awscli")
 
 
 class Scenario:

@@ -169,6 +169,7 @@ class Closed(Exception):
 
 class Client:
     """A client's end of a data channel."""
+    patience = 15  # seconds for the next message
 
     def __init__(self, bench):
         self.bench, self.out, self.expect, self.waiting, self.data = bench, 0, 0, {}, b""
@@ -194,7 +195,7 @@ class Client:
     async def next(self):
         """The next stream message in order: (payload type, payload). Closed with the Output when the session is over."""
         while self.expect not in self.waiting:
-            m = await asyncio.wait_for(self.ws.recv(), 15)
+            m = await asyncio.wait_for(self.ws.recv(), self.patience)
             kind, seq = m[4:36].strip(b" \0").decode(), struct.unpack(">q", m[48:56])[0]
             if kind == "channel_closed":
                 check(m[:4] == struct.pack(">I", 112), "header of channel_closed")
@@ -210,6 +211,9 @@ class Client:
 
     async def ready(self):
         check((await self.next())[0] == 5, "a handshake request")
+        return await self.answer_handshake()
+
+    async def answer_handshake(self):
         await self.send(6, json.dumps({"ClientVersion": "1.2.707.0", "ProcessedClientActions": [
             {"ActionType": "SessionType", "ActionStatus": 1, "ActionResult": None, "Error": ""}], "Errors": None}).encode())
         check((await self.next())[0] == 7, "a handshake complete")
@@ -299,6 +303,12 @@ async def bad_requests(bench):
     for op in ("ResumeSession", "TerminateSession"):
         status, answer = await bench.api(op, SessionId="demo-00000000000000000")
         check(answer.get("__type") == "DoesNotExistException", "%s: %r" % (op, answer))
+    for op, body in (("DescribeInstanceInformation", {"MaxResults": 4}), ("DescribeInstanceInformation", {"MaxResults": 51}),
+                     ("DescribeInstanceInformation", {"Filters": {}}), ("DescribeInstanceInformation", {"Filters": [{"Key": "PingStatus"}]}),
+                     ("DescribeSessions", {"State": "Active", "MaxResults": 0}), ("DescribeSessions", {}),
+                     ("DescribeSessions", {"State": "Active", "Filters": [{"key": "Owner", "value": ["x"]}]}),
+                     ("DescribeSessions", {"State": "Active", "Filters": [{"key": "Owner", "value": "x"}] * 11})):
+        check((await bench.api(op, **body))[1].get("__type") == "ValidationException", "%s: %r" % (op, body))
     check((await bench.api("Nonsense"))[1]["__type"] == "UnknownOperationException", "an unknown operation")
 
 

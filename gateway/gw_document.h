@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+/* gw_document.h - the session documents that this gateway offers, and their parameters */
+#ifndef GATEWAY_GW_DOCUMENT_H
+#define GATEWAY_GW_DOCUMENT_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#define GW_DOC_SSH "AWS-StartSSHSession"
+#define GW_DOC_FORWARD "AWS-StartPortForwardingSession"
+#define GW_DOC_FORWARD_HOST "AWS-StartPortForwardingSessionToRemoteHost"
+#define GW_DOC_HOST_MAX 255U /* characters of the parameter host: a DNS name */
+
+/**
+ * gw_document_check() - may StartSession ask for document @name with @params?
+ * @params: {"portNumber": ["22"], ...}, foreign; NULL or null: none. What is missing has the document's default.
+ * @why: gets the reason, harmless text, if the result is not 0; @why_max bytes with its NUL
+ * Return: 0; ST_ENOENT no such document here; ST_EINVAL a parameter that it does not take, or a bad value
+ */
+int gw_document_check(const char *name, const json_t *params, char *why, size_t why_max);
+
+/** gw_document_param() - the value of parameter @param, or the document's default. @name and @params have passed
+ * gw_document_check(). Return: NULL if the document has no such parameter; else text that lives as long as @params */
+const char *gw_document_param(const char *name, const json_t *params, const char *param);
+
+#endif
