@@ -30,7 +30,7 @@ static const char usage_text[] =
 	"  --host-id ID          our name as a target (default: the host name)\n"
 	"  --org ID              organisation (default: default)\n"
 	"  --ssh-port PORT       where sshd listens (default 22); sessions for port 22 go there\n"
-	"  --allow HOST:PORT     a further port of 127.0.0.1 that sessions may use; repeatable\n"
+	"  --allow HOST:PORT     what else sessions may reach; repeatable\n"
 	"  --max-payload BYTES   of one message, 1024 to 65536 (default 65536)\n"
 	"  --pace stock          one message of at most 1024 bytes, then 1 ms, as the stock agent\n"
 	"  -v, -q                more, less in the log   --log-format text|json\n"
@@ -111,18 +111,30 @@ static bool option_name(char *dst, const char *v)
 	return gwr_name_ok(v) && text_copy(dst, GW_NAME_MAX + 1, v);
 }
 
-/* "127.0.0.1:9000" or "localhost:9000": sessions reach ports of this machine only. */
+/* "localhost:9000", "db.example.net:5432", "[fd00::1]:80" */
 static bool option_allow(struct cli *c, const char *v)
 {
+	struct ag_target *t = &c->ag.allow[c->ag.n_allow];
 	const char *colon = strrchr(v, ':');
 	unsigned long port;
+	size_t len;
 
 	if (!colon || c->ag.n_allow == AG_ALLOW_MAX || !number(&port, colon + 1, 1, 65535))
 		return false;
-	if (strncmp(v, "127.0.0.1:", 10) != 0 && strncmp(v, "localhost:", 10) != 0)
+	len = (size_t)(colon - v);
+	if (len > 2 && v[0] == '[' && v[len - 1] == ']') {
+		v++;
+		len -= 2;
+	} else if (memchr(v, ':', len)) {
+		return false; /* which of them is before the port? */
+	}
+	if (len >= sizeof(t->host))
 		return false;
-	c->ag.allow[c->ag.n_allow++] = (uint16_t)port;
-	return true;
+	memcpy(t->host, v, len);
+	t->host[len] = '\0';
+	t->port = (uint16_t)port;
+	c->ag.n_allow++;
+	return gw_document_host_ok(t->host);
 }
 
 static bool option_number(struct cli *c, int id, const char *v)

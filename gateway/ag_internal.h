@@ -9,10 +9,17 @@
 #include <jansson.h>
 
 #include "base/loop.h"
+#include "gateway/gw_document.h"
 #include "gateway/gw_store.h"
 #include "ws/ws.h"
 
-#define AG_ALLOW_MAX 16U
+#define AG_ALLOW_MAX 64U
+
+/* A host and a port that sessions may reach. */
+struct ag_target {
+	char host[GW_DOC_HOST_MAX + 1]; /* "localhost", an address, or a name */
+	uint16_t port;
+};
 
 struct ag_opts {
 	const char *gateway; /* ws://host:port or wss://host:port */
@@ -21,8 +28,8 @@ struct ag_opts {
 	char host_id[GW_NAME_MAX + 1], org_id[GW_NAME_MAX + 1];
 	bool stock_pace; /* one message of at most 1024 bytes, then 1 ms, as the stock agent */
 	uint32_t max_payload;
-	uint16_t ssh_port;	      /* what a session for port 22 is connected to */
-	uint16_t allow[AG_ALLOW_MAX]; /* further ports of this machine */
+	uint16_t ssh_port;		      /* what a session for port 22 is connected to */
+	struct ag_target allow[AG_ALLOW_MAX]; /* beside port 22 of this machine */
 	size_t n_allow;
 };
 
@@ -44,6 +51,7 @@ struct ag {
 	char boot_id[CODEC_UUID_STR]; /* of this process */
 	struct ag_link *link;
 	struct ags *sessions;
+	uint32_t lookups; /* of names, running now; ag_connect.h */
 };
 
 /* ---- ag_state.c: the state folder ---- */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * ag_session.c - one session: a data channel on one side, a TCP connection to sshd on the other
+ * ag_session.c - one session: a data channel on one side, TCP connections to its target on the other
  *
- * Theory of operation: session.start makes a session, dials the port and the data channel at once.
- * ssm_chan does the protocol; we carry its messages to the WebSocket and stream bytes to the TCP
- * socket. Back-pressure both ways: TCP is read only while ssm_chan has room; what the TCP socket does
- * not take waits in a bounded buffer, and when that is full data() says ST_EAGAIN, so that nothing is
- * acknowledged. A lost data socket is reopened with a fresh token (session.reopen); numbering and
+ * Theory of operation: session.start makes a session, dials the data channel and, in an SSH session, the port at
+ * once. ssm_chan does the protocol; we carry its messages to the WebSocket and its stream bytes to the session's mode
+ * (struct ag_mode), which has the TCP side. Back-pressure both ways: TCP is read only while ssm_chan has
+ * room; what the TCP socket does not take waits in a bounded buffer, and when that is full data() says
+ * ST_EAGAIN, so that nothing is acknowledged. A lost data socket is reopened with a fresh token (session.reopen); numbering and
  * buffers stay. End of file from sshd: wait until all is acknowledged, 2 s at most, then end. The end
  * is told by session.end, later if the control connection is down just then.
  *
@@ -74,27 +74,40 @@ static void chan_timer_arm(struct ag_session *s)
 		log_error("session %s: no memory for a timer", s->id);
 }
 
+/* Above half of its queue ws/ tells when there is room again. */
+static bool ws_takes(const struct ag_session *s)
+{
+	return s->ws_open && ws_queued(s->all->ag->ws, s->conn) <= WS_QUEUE_MAX / 2;
+}
+
+static void chan_drain(struct ag_session *s)
+{
+	const uint8_t *p;
+	size_t len;
+
+	while (ws_takes(s) && ssm_chan_next_output(s->chan, &p, &len, ags_now_us(s)) == 1)
+		if (ws_send(s->all->ag->ws, s->conn, p, len, false) < 0)
+			break; /* the retransmission repeats it */
+}
+
 /* At the end of a turn: what the turn gathered leaves together. */
 static void on_flush(void *arg, uint64_t now_ms)
 {
 	struct ag_session *s = arg;
-	struct ws_ctx *ws = s->all->ag->ws;
-	const uint8_t *p;
-	size_t len;
+	bool more;
 
 	(void)now_ms;
+	do {
+		if (s->state == AGS_OVER)
+			return;
+		more = s->mode->fill && s->mode->fill(s);
+		chan_drain(s);
+	} while (more && ws_takes(s));
+	if (s->state == AGS_FLUSHING && all_acknowledged(s))
+		ags_end(s, "Success", "");
 	if (s->state == AGS_OVER)
 		return;
-	/* Above half of its queue ws/ tells when there is room again. */
-	while (s->ws_open && ws_queued(ws, s->conn) <= WS_QUEUE_MAX / 2 &&
-	       ssm_chan_next_output(s->chan, &p, &len, ags_now_us(s)) == 1)
-		if (ws_send(ws, s->conn, p, len, false) < 0)
-			break; /* the retransmission repeats it */
-	if (s->state == AGS_FLUSHING && all_acknowledged(s)) {
-		ags_end(s, "Success", "");
-		return;
-	}
-	ag_tcp_steer(s);
+	s->mode->steer(s);
 	chan_timer_arm(s);
 }
 
@@ -116,21 +129,23 @@ static void on_chan_due(void *arg, uint64_t now_ms)
 
 static void chan_ready(void *arg, const char *customer_message)
 {
+	struct ag_session *s = arg;
+
 	(void)customer_message;
-	ags_flush_later(arg);
+	if (s->mode->ready)
+		s->mode->ready(s);
+	ags_flush_later(s);
 }
 
 static int chan_data(void *arg, uint32_t payload_type, const uint8_t *p, size_t len)
 {
 	struct ag_session *s = arg;
 
-	if (payload_type == SSM_PT_FLAG && len >= 4 && be32_get(p) == SSM_FLAG_DISCONNECT) {
-		ags_end(s, "Success", ""); /* ssm-protocol 6.3: it ends an SSH session */
+	if (s->state == AGS_OVER)
 		return 0;
-	}
-	if (payload_type != SSM_PT_OUTPUT || s->state == AGS_OVER)
-		return 0;
-	return ag_tcp_data(s, p, len);
+	if (payload_type == SSM_PT_FLAG && len >= 4 && be32_get(p) == SSM_FLAG_DISCONNECT)
+		return s->mode->disconnect(s);
+	return payload_type == SSM_PT_OUTPUT ? s->mode->data(s, p, len) : 0;
 }
 
 static void chan_writable(void *arg)
@@ -215,6 +230,8 @@ static void on_ws_open(void *arg, ws_conn c)
 	codec_wipe(s->token, strlen(s->token));
 	send_state(s);
 	ssm_chan_transport_up(s->chan, ags_now_us(s));
+	if (s->mode->transport_up)
+		s->mode->transport_up(s);
 	ags_flush_later(s);
 }
 
@@ -311,7 +328,9 @@ static void session_free(struct ag_session *s)
 	loop_timer_cancel(loop, &s->pace);
 	loop_timer_cancel(loop, &s->chan_due);
 	loop_task_cancel(&s->flush);
-	ag_tcp_close(s);
+	s->mode->close(s);
+	if (s->mode->free)
+		s->mode->free(s);
 	ssm_chan_free(s->chan);
 	buf_fini(&s->to_tcp);
 	hnd_del(&s->all->table, s->h);
@@ -353,7 +372,7 @@ void ags_end(struct ag_session *s, const char *status, const char *output)
 	ags_set_state(s, AGS_OVER, *output ? text_safe(output).s : "ordinary end");
 	log_info("session %s: ended%s%s", s->id, *output ? ": " : "", text_safe(output).s);
 	tell_end(s->all, s->id, status, output);
-	ag_tcp_close(s);
+	s->mode->close(s);
 	if (s->conn) { /* what is queued still leaves, but nobody listens any more */
 		ws_set_events(s->all->ag->ws, s->conn, &no_events, NULL);
 		ws_close(s->all->ag->ws, s->conn, 1000, "");
@@ -362,35 +381,9 @@ void ags_end(struct ag_session *s, const char *status, const char *output)
 	loop_task_post(ags_loop(s), &s->all->reap);
 }
 
-static bool port_allowed(const struct ag_opts *o, uint16_t port)
-{
-	if (port == 22 || port == o->ssh_port)
-		return true;
-	for (size_t i = 0; i < o->n_allow; i++)
-		if (o->allow[i] == port)
-			return true;
-	return false;
-}
-
-/* The port of {"portNumber": ["22"]}; 0 if it is none */
-static uint16_t port_of(const json_t *params)
-{
-	const char *v = json_string_value(json_array_get(json_object_get(params, "portNumber"), 0));
-	unsigned long n;
-	char *end;
-
-	if (!json_object_get(params, "portNumber"))
-		return 22;
-	if (!v || *v < '0' || *v > '9')
-		return 0;
-	n = strtoul(v, &end, 10);
-	return *end || n > 65535 ? 0 : (uint16_t)n;
-}
-
-static int session_chan(struct ag_session *s, uint16_t asked, uint32_t max_payload)
+static int session_chan(struct ag_session *s, const char *properties, uint32_t max_payload)
 {
 	const struct ag_opts *ao = s->all->ag->opts;
-	char properties[48];
 	const struct ssm_chan_opts o = {
 		.role = SSM_ROLE_AGENT,
 		.now_us = ags_now_us(s),
@@ -404,7 +397,6 @@ static int session_chan(struct ag_session *s, uint16_t asked, uint32_t max_paylo
 		.arg = s,
 	};
 
-	snprintf(properties, sizeof(properties), "{\"portNumber\":\"%u\"}", asked);
 	return ssm_chan_new(&s->chan, &o);
 }
 
@@ -448,10 +440,25 @@ static void refuse(struct ags *all, const char *id, const char *why)
 	tell_end(all, id, "Failed", why);
 }
 
-static void session_begin(struct ags *all, const char *id, const json_t *body, uint16_t port)
+static int session_fill(struct ag_session *s, const json_t *body)
 {
-	const char *url = json_str(body, "url"), *token = json_str(body, "token");
+	const char *doc = json_str(body, "document");
 	json_int_t max = json_integer_value(json_object_get(body, "max_payload_bytes"));
+	char *properties = ag_properties(doc, json_object_get(body, "parameters"));
+	int r = ST_ENOMEM;
+
+	s->url = strdup(json_str(body, "url"));
+	s->token = strdup(json_str(body, "token"));
+	if (properties && s->url && s->token)
+		r = session_chan(s, properties,
+				 (uint32_t)MIN(MAX(max, 0), (json_int_t)SSM_PAYLOAD_MAX));
+	free(properties);
+	return r;
+}
+
+static void session_begin(struct ags *all, const char *id, const json_t *body,
+			  const struct ag_target *target)
+{
 	struct ag_session *s = session_new(all, id);
 	int r;
 
@@ -459,40 +466,55 @@ static void session_begin(struct ags *all, const char *id, const json_t *body, u
 		refuse(all, id, "the agent has too many sessions");
 		return;
 	}
-	s->port = port == 22 ? all->ag->opts->ssh_port : port;
-	if (!(s->url = strdup(url)) || !(s->token = strdup(token)) ||
-	    session_chan(s, port, (uint32_t)MIN(MAX(max, 0), (json_int_t)SSM_PAYLOAD_MAX)) < 0) {
+	s->target = *target;
+	s->mode = strcmp(json_str(body, "document"), GW_DOC_SSH) == 0 ? &ag_mode_ssh
+								      : &ag_mode_forward;
+	if (session_fill(s, body) < 0) {
 		refuse(all, id, "out of memory");
 		session_free(s);
 		return;
 	}
-	log_info("session %s: started to port %u", s->id, s->port);
-	if ((r = ag_tcp_dial(s)) < 0)
+	log_info("session %s: started to %s:%u", s->id, target->host, target->port);
+	if (s->mode->begin && (r = s->mode->begin(s)) < 0)
 		ag_tcp_failed(s, r == ST_EREFUSED ? ECONNREFUSED : EIO);
 	else
 		session_dial(s);
 }
 
+/* Where to, if the document is ours and the target allowed. Return: false and *@why */
+static bool target_of(struct ags *all, const json_t *body, struct ag_target *out, char *why,
+		      size_t why_max)
+{
+	const json_t *params = json_object_get(body, "parameters");
+	const char *doc = json_str(body, "document");
+
+	if (gw_document_check(doc ? doc : "(none)", params, why, why_max) < 0)
+		return false;
+	ag_target_read(out, all->ag->opts, doc, params);
+	if (ag_target_allowed(all->ag->opts, out))
+		return true;
+	snprintf(why, why_max, "this agent does not allow %s, port %u", out->host, out->port);
+	return false;
+}
+
 void ags_start(struct ags *all, const json_t *body)
 {
 	const char *id = json_str(body, "session_id"), *url = json_str(body, "url");
-	const char *doc = json_str(body, "document");
-	uint16_t port = port_of(json_object_get(body, "parameters"));
+	struct ag_target target;
+	char why[sizeof(target.host) + 200];
 
 	if (!id || !url || !json_str(body, "token") || strlen(id) >= GW_SESSION_ID_STR) {
 		log_warn("session.start lacks a member");
 		return;
 	}
-	if (!doc || strcmp(doc, "AWS-StartSSHSession") != 0)
-		refuse(all, id, "this agent offers AWS-StartSSHSession only");
-	else if (!port || !port_allowed(all->ag->opts, port))
-		refuse(all, id, "this agent does not allow that port");
+	if (!target_of(all, body, &target, why, sizeof(why)))
+		refuse(all, id, why);
 	else if (!ag_url_is_safe(all->ag->opts->gateway, url))
 		refuse(all, id, "the data channel is not encrypted though the gateway is");
 	else if (session_find(all, id))
 		log_warn("session %s: started twice", text_safe(id).s);
 	else
-		session_begin(all, id, body, port);
+		session_begin(all, id, body, &target);
 }
 
 void ags_terminate(struct ags *all, const json_t *body)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* ag_session_internal.h - what ag_session.c (life and data channel) and ag_tcp.c (the port) share */
+/* ag_session_internal.h - what ag_session.c (life and data channel) and its modes share */
 #ifndef GATEWAY_AG_SESSION_INTERNAL_H
 #define GATEWAY_AG_SESSION_INTERNAL_H
 
 #include "base/buf.h"
 #include "base/handle.h"
+#include "gateway/ag_connect.h"
 #include "gateway/ag_internal.h"
 #include "proto/ssm_chan.h"
 
@@ -13,12 +14,46 @@
 
 enum ags_state { AGS_LIVE, AGS_FLUSHING, AGS_OVER, AGS_STATE_N };
 
+struct ag_session;
+struct ag_mux;
+
+/* What a session does with its two streams of bytes. NULL: nothing to do. */
+struct ag_mode {
+	const char *name;
+	/* it has been made: Return: as ag_tcp_dial() */
+	int (*begin)(struct ag_session *s);
+	/* the handshake is complete */
+	void (*ready)(struct ag_session *s);
+	/* Output payload, as data() of struct ssm_chan_events */
+	int (*data)(struct ag_session *s, const uint8_t *p, size_t len);
+	/* flag DisconnectToPort. Return: as data */
+	int (*disconnect)(struct ag_session *s);
+	/* ag_tcp.c: its connection has ended, @err 0 by end of file, else an errno */
+	void (*gone)(struct ag_session *s, int err);
+	/* gives ssm_chan more to send. Return: did it get some? May end the session */
+	bool (*fill)(struct ag_session *s);
+	/* the end of a turn: asks for those events that we could use now */
+	void (*steer)(struct ag_session *s);
+	/* the data channel has a socket again */
+	void (*transport_up)(struct ag_session *s);
+	/* the session is over; more than one call is fine */
+	void (*close)(struct ag_session *s);
+	/* after close(), outside of any callback */
+	void (*free)(struct ag_session *s);
+};
+
+extern const struct ag_mode ag_mode_ssh;     /* ag_tcp.c: one connection, dialed at once */
+extern const struct ag_mode ag_mode_forward; /* ag_forward.c: until it is known which of these */
+extern const struct ag_mode ag_mode_basic;   /* ag_forward.c: one connection at a time */
+extern const struct ag_mode ag_mode_mux;     /* ag_mux.c: many connections */
+
 struct ag_session {
 	struct ags *all;
 	handle h;
 	enum ags_state state;
 	char id[GW_SESSION_ID_STR];
-	uint16_t port;
+	const struct ag_mode *mode;
+	struct ag_target target; /* what it is connected to */
 	struct ssm_chan *chan;
 	/* the data channel's socket */
 	ws_conn conn; /* 0: none */
@@ -35,6 +70,9 @@ struct ag_session {
 	bool input_held;	 /* data() has said ST_EAGAIN */
 	struct loop_timer limit; /* connect, then flush */
 	struct loop_timer pace;
+	/* forwarding */
+	struct ag_connect connect; /* basic */
+	struct ag_mux *mux;	   /* NULL before the client's first byte */
 	struct loop_timer chan_due;
 	struct loop_task flush;
 };
@@ -68,8 +106,11 @@ void ags_flush_later(struct ag_session *s);
 
 /* ---- ag_tcp.c ---- */
 
-/** ag_tcp_dial() - Return: 0, what comes of it is told by events; ST_EREFUSED; ST_ESYS (logged); ST_EFULL */
+/** ag_tcp_dial() - to a port of this machine. Return: 0, what comes of it is told by events; ST_EREFUSED; ST_ESYS
+ * (logged); ST_EFULL */
 int ag_tcp_dial(struct ag_session *s);
+/** ag_tcp_adopt() - takes a connected socket. Return: 0; ST_EFULL, ST_ESYS, then it is closed */
+int ag_tcp_adopt(struct ag_session *s, int fd);
 void ag_tcp_close(struct ag_session *s);
 /** ag_tcp_failed() - ends the session in words about @err, an errno */
 void ag_tcp_failed(struct ag_session *s, int err);
@@ -80,5 +121,20 @@ int ag_tcp_data(struct ag_session *s, const uint8_t *p, size_t len);
 /* Timers of struct ag_session. */
 void ag_tcp_on_limit(void *arg, uint64_t now_ms);
 void ag_tcp_on_pace(void *arg, uint64_t now_ms);
+
+/* ---- ag_forward.c ---- */
+
+/** ag_target_read() - where a session of this document goes; @params have passed gw_document_check(). Port 22 of this
+ * machine is --ssh-port */
+void ag_target_read(struct ag_target *out, const struct ag_opts *o, const char *document,
+		    const json_t *params);
+/** ag_target_allowed() - this machine's port 22 and --ssh-port, and what --allow names */
+bool ag_target_allowed(const struct ag_opts *o, const struct ag_target *t);
+/** ag_properties() - of the handshake, as JSON text; to be freed, NULL without memory */
+char *ag_properties(const char *document, const json_t *params);
+/** ag_client_muxes() - does a client of this version multiplex? ssm-protocol 5.4 */
+bool ag_client_muxes(const char *version);
+/** ag_client_keepalive() - does it expect keepalive frames of us? */
+bool ag_client_keepalive(const char *version);
 
 #endif

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * ag_tcp.c - the TCP connection of a session, to a port of this machine
+ * ag_tcp.c - the one TCP connection of a session that does not multiplex
  *
  * Theory of operation: read only while ssm_chan has room, and with --pace stock one chunk, then a
  * pause. What the socket does not take waits in to_tcp; when that is full the bytes are refused, so
- * that they stay unacknowledged, and asked for again at half. End of file makes the session flush.
+ * that they stay unacknowledged, and asked for again at half. Its end is told to the session's mode: an SSH session
+ * (ag_mode_ssh, here) dials its port of this machine at once, and flushes and ends at end of file.
  */
 #include "gateway/ag_session_internal.h"
 
@@ -30,6 +31,7 @@ void ag_tcp_close(struct ag_session *s)
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;
+	s->connected = false;
 }
 
 /* Asks for exactly those events that we could use now. */
@@ -49,13 +51,19 @@ void ag_tcp_steer(struct ag_session *s)
 
 void ag_tcp_failed(struct ag_session *s, int err)
 {
-	char text[160];
+	char text[sizeof(s->target.host) + 128];
 
-	if (err == ECONNREFUSED)
-		snprintf(text, sizeof(text), "connection to port %u refused: is sshd running?",
-			 s->port);
+	char where[sizeof(s->target.host) + 16];
+
+	if (strcmp(s->target.host, "localhost") == 0)
+		snprintf(where, sizeof(where), "port %u", s->target.port);
 	else
-		snprintf(text, sizeof(text), "connection to port %u: %s", s->port, strerror(err));
+		snprintf(where, sizeof(where), "%s:%u", s->target.host, s->target.port);
+	if (err == ECONNREFUSED)
+		snprintf(text, sizeof(text), "connection to %s refused%s", where,
+			 s->mode == &ag_mode_ssh ? ": is sshd running?" : "");
+	else
+		snprintf(text, sizeof(text), "connection to %s: %s", where, strerror(err));
 	ags_end(s, "Failed", text);
 }
 
@@ -65,6 +73,14 @@ static int tcp_write(struct ag_session *s, const uint8_t *p, size_t len, size_t 
 
 	*taken = n > 0 ? (size_t)n : 0;
 	return n >= 0 || errno == EAGAIN || errno == EINTR ? 0 : errno;
+}
+
+static void input_resume(struct ag_session *s)
+{
+	if (!s->input_held)
+		return;
+	s->input_held = false;
+	ssm_chan_resume_input(s->chan, ags_now_us(s));
 }
 
 static void tcp_write_waiting(struct ag_session *s)
@@ -77,13 +93,11 @@ static void tcp_write_waiting(struct ag_session *s)
 		buf_consume(&s->to_tcp, taken);
 	}
 	if (err) {
-		ag_tcp_failed(s, err);
+		s->mode->gone(s, err);
 		return;
 	}
-	if (s->input_held && s->to_tcp.len <= AGS_TO_TCP_MAX / 2) {
-		s->input_held = false;
-		ssm_chan_resume_input(s->chan, ags_now_us(s));
-	}
+	if (s->to_tcp.len <= AGS_TO_TCP_MAX / 2)
+		input_resume(s);
 }
 
 static void tcp_read(struct ag_session *s)
@@ -108,10 +122,9 @@ static void tcp_read(struct ag_session *s)
 			ags_timer_set(s, &s->pace, PACE_MS);
 		}
 	} else if (n == 0) {
-		ags_set_state(s, AGS_FLUSHING, "end of file");
-		ags_timer_set(s, &s->limit, FLUSH_MS);
+		s->mode->gone(s, 0);
 	} else if (errno != EAGAIN && errno != EINTR) {
-		ag_tcp_failed(s, errno);
+		s->mode->gone(s, errno);
 	}
 }
 
@@ -128,11 +141,8 @@ static void tcp_connected(struct ag_session *s)
 	}
 	s->connected = true;
 	loop_timer_cancel(ags_loop(s), &s->limit);
-	log_debug("session %s: connected to port %u", s->id, s->port);
-	if (s->input_held) {
-		s->input_held = false;
-		ssm_chan_resume_input(s->chan, ags_now_us(s));
-	}
+	log_debug("session %s: connected to port %u", s->id, s->target.port);
+	input_resume(s);
 }
 
 static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)
@@ -150,7 +160,7 @@ static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)
 		ag_tcp_close(s); /* gone both ways: it would wake us until all is acknowledged */
 	if (s->state == AGS_LIVE && s->connected && (events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
 		if (!ssm_chan_room(s->chan) && !(events & EPOLLIN)) {
-			ag_tcp_failed(s, ECONNRESET); /* a hang-up that can't be asked off */
+			s->mode->gone(s, ECONNRESET); /* a hang-up that can't be asked off */
 			return;
 		}
 		tcp_read(s);
@@ -162,7 +172,7 @@ static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)
 int ag_tcp_dial(struct ag_session *s)
 {
 	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_port = htons(s->port),
+				  .sin_port = htons(s->target.port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int one = 1, r;
 
@@ -171,11 +181,27 @@ int ag_tcp_dial(struct ag_session *s)
 		return log_sys("socket");
 	setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (connect(s->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 && errno != EINPROGRESS)
-		return errno == ECONNREFUSED ? ST_EREFUSED : log_sys("connect to port %u", s->port);
+		return errno == ECONNREFUSED ? ST_EREFUSED
+					     : log_sys("connect to port %u", s->target.port);
 	s->watched = EPOLLOUT;
 	if ((r = loop_fd_add(ags_loop(s), &s->watch, s->fd, EPOLLOUT, on_tcp, s)) < 0)
 		return r;
 	ags_timer_set(s, &s->limit, CONNECT_MS);
+	return 0;
+}
+
+int ag_tcp_adopt(struct ag_session *s, int fd)
+{
+	int r;
+
+	s->watched = EPOLLIN;
+	if ((r = loop_fd_add(ags_loop(s), &s->watch, fd, EPOLLIN, on_tcp, s)) < 0) {
+		close(fd);
+		return r;
+	}
+	s->fd = fd;
+	s->connected = true;
+	input_resume(s);
 	return 0;
 }
 
@@ -191,7 +217,7 @@ int ag_tcp_data(struct ag_session *s, const uint8_t *p, size_t len)
 		return ST_EAGAIN;
 	}
 	if (!s->to_tcp.len && (err = tcp_write(s, p, len, &taken))) {
-		ag_tcp_failed(s, err);
+		s->mode->gone(s, err);
 		return 0;
 	}
 	if (taken < len && buf_put(&s->to_tcp, p + taken, len - taken) < 0)
@@ -216,5 +242,34 @@ void ag_tcp_on_pace(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	s->paced = false;
-	ag_tcp_steer(s);
+	ags_flush_later(s);
 }
+
+/* ---- an SSH session ---- */
+
+static void ssh_gone(struct ag_session *s, int err)
+{
+	if (err) {
+		ag_tcp_failed(s, err);
+		return;
+	}
+	ags_set_state(s, AGS_FLUSHING, "end of file");
+	ags_timer_set(s, &s->limit, FLUSH_MS);
+}
+
+/* ssm-protocol 6.3: it ends an SSH session */
+static int ssh_disconnect(struct ag_session *s)
+{
+	ags_end(s, "Success", "");
+	return 0;
+}
+
+const struct ag_mode ag_mode_ssh = {
+	.name = "ssh",
+	.begin = ag_tcp_dial,
+	.data = ag_tcp_data,
+	.disconnect = ssh_disconnect,
+	.gone = ssh_gone,
+	.steer = ag_tcp_steer,
+	.close = ag_tcp_close,
+};

@@ -38,7 +38,7 @@ static bool local_port_ok(const char *v)
 }
 
 /* A name or an address literal: letters, digits, and ".:-_". */
-static bool host_ok(const char *v)
+bool gw_document_host_ok(const char *v)
 {
 	size_t n = strlen(v);
 
@@ -57,7 +57,7 @@ static const struct param {
 } params_known[] = {
 	{ "portNumber", port_ok, "a number from 1 to 65535" },
 	{ "localPortNumber", local_port_ok, "a number from 0 to 65535" },
-	{ "host", host_ok, "a host name or an address" },
+	{ "host", gw_document_host_ok, "a host name or an address" },
 };
 
 #define PARAMS_MAX 3U

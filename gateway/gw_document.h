@@ -3,8 +3,10 @@
 #ifndef GATEWAY_GW_DOCUMENT_H
 #define GATEWAY_GW_DOCUMENT_H
 
-#include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
+
+#include <jansson.h>
 
 #define GW_DOC_SSH "AWS-StartSSHSession"
 #define GW_DOC_FORWARD "AWS-StartPortForwardingSession"
@@ -22,5 +24,8 @@ int gw_document_check(const char *name, const json_t *params, char *why, size_t 
 /** gw_document_param() - the value of parameter @param, or the document's default. @name and @params have passed
  * gw_document_check(). Return: NULL if the document has no such parameter; else text that lives as long as @params */
 const char *gw_document_param(const char *name, const json_t *params, const char *param);
+
+/** gw_document_host_ok() - could it be a host name or an address? */
+bool gw_document_host_ok(const char *host);
 
 #endif
