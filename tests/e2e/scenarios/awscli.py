@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 
-from lab import HOST_ID, LINK_C, ROOT, Skip, check
+from lab import HOST_ID, LINK_C, ROOT, V4, V6, Skip, check, recv_exactly
 from netns import wait_until
 from scenarios import scenario
 
@@ -46,9 +46,9 @@ class Cli:
         check(r.status == status, "aws %s %s %s: status %d, not %d: %s" % (service, operation, more, r.status, status, r.text[-600:]))
         return r.err if status else json.loads(r.out) if r.out.strip() else None
 
-    def start(self, *more, profile=None):
+    def start(self, *more, profile=None, document=DOC):
         """A running start-session and the report of our plugin. Without a profile its keys are in the environment."""
-        argv = self.argv("ssm", "start-session", "--target", HOST_ID, "--document-name", DOC, *more)
+        argv = self.argv("ssm", "start-session", "--target", HOST_ID, "--document-name", document, *more)
         p = self.lab.spawn("aws", argv + (["--profile", profile] if profile else []),
                            env=self.env if profile else {**self.env, **self.keys}, stdin=subprocess.PIPE)
         return p, json.loads(p.wait_text(r"^\{.*\}$", 30).group(0))
@@ -131,6 +131,33 @@ def awscli(lab):
     # The answer's TokenValue is null, which the CLI leaves out.
     check("TokenValue" not in cli("resume-session", "--session-id", a), "a session that is over has a token")
     check(cli("terminate-session", "--session-id", a) == {"SessionId": a}, "terminate-session again")
+
+
+@scenario("awscli-forward")
+def awscli_forward(lab):
+    """A port of a host that only the agent reaches, through AWS-StartPortForwardingSessionToRemoteHost; others are refused."""
+    if not os.path.exists(AWS):
+        raise Skip("there is no " + AWS)
+
+    def greet(s):
+        s.sendall(b"you said " + recv_exactly(s, 6))
+    ports = {a: lab.serve(greet, a) for a in (V4, V6)}
+    lab.start_gateway()
+    lab.start_agent(extra=("--allow", "%s:%d" % (V4, ports[V4]), "--allow", "[%s]:%d" % (V6, ports[V6])))
+    cli = Cli(lab)
+    document = "AWS-StartPortForwardingSessionToRemoteHost"
+
+    def one(address):
+        p, report = cli.start("--parameters", "host=%s,portNumber=%d,localPortNumber=0" % (address, ports[address]), document=document)
+        check(report["banner"] == "you said hello", "the far end: %s" % report)
+        properties = report["actions"][0]["ActionParameters"]["Properties"]
+        check(properties == {"host": address, "portNumber": str(ports[address]), "localPortNumber": "0", "type": "LocalPortForwarding"},
+              "properties: %s" % properties)
+        p.popen.stdin.close()
+        expect_end(p)
+    each((V4, V6), one)
+    p, report = cli.start("--parameters", "host=%s,portNumber=22" % V4, document=document)
+    check("does not allow %s, port 22" % V4 in report["closed"] and p.wait(20) == 0, "another port: %s" % report)
 
 
 @scenario("awscli-targets")
