@@ -10,7 +10,6 @@
  */
 #include "gateway/ag_session_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +19,6 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/text.h"
-
-#define MUX_SINCE "1.1.70"	       /* ssm-protocol 5.4: from this version on */
-#define NO_KEEPALIVE_AFTER "1.2.331.0" /* above this one */
 
 /* ---- where to ---- */
 
@@ -87,46 +83,14 @@ char *ag_properties(const char *document, const json_t *params)
 
 /* ---- which way ---- */
 
-/* One part of a version and the rest behind its dot. */
-static unsigned long part(const char **v)
-{
-	char *end;
-	unsigned long n = strtoul(*v, &end, 10);
-
-	*v = *end == '.' ? end + 1 : "";
-	return n;
-}
-
-/* As the stock agent reads client versions: an empty one is the oldest, one that is no number the newest. */
-static int version_cmp(const char *a, const char *b)
-{
-	if (*a && !isdigit((unsigned char)*a))
-		return 1;
-	while (*a || *b) {
-		unsigned long x = part(&a), y = part(&b);
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	return 0;
-}
-
-bool ag_client_muxes(const char *version)
-{
-	return *version && version_cmp(version, MUX_SINCE) >= 0;
-}
-
-bool ag_client_keepalive(const char *version)
-{
-	return version_cmp(version, NO_KEEPALIVE_AFTER) <= 0;
-}
-
 static void forward_ready(struct ag_session *s)
 {
-	const char *version = ssm_chan_agent_version(s->chan);
+	struct ssm_peer peer;
 
-	s->mode = ag_client_muxes(version) ? &ag_mode_mux : &ag_mode_basic;
-	log_debug("session %s: client %s, mode %s", s->id, text_safe(version).s, s->mode->name);
+	ssm_chan_peer(s->chan, &peer);
+	s->mode = peer.mux ? &ag_mode_mux : &ag_mode_basic;
+	log_debug("session %s: client %s, mode %s", s->id, text_safe(peer.version).s,
+		  s->mode->name);
 	if (s->mode->ready)
 		s->mode->ready(s);
 }

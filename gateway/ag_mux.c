@@ -104,10 +104,8 @@ static void on_linger(void *arg, uint64_t now_ms)
 static void stream_refused(struct stream *st, const char *why)
 {
 	struct ag_session *s = st->m->s;
-	uint8_t flag[4];
 
-	be32_put(flag, SSM_FLAG_CONNECT_ERROR);
-	if (ssm_chan_send_typed(s->chan, SSM_PT_FLAG, flag, sizeof(flag), ags_now_us(s)) < 0)
+	if (ssm_chan_send_flag(s->chan, SSM_FLAG_CONNECT_ERROR, ags_now_us(s)) < 0)
 		log_debug("session %s: stream %u: no room for flag 3", s->id, st->id);
 	ssm_mux_accept_fail(st->m->mux, st->h);
 	stream_end(st, why);
@@ -286,17 +284,19 @@ static void on_due(void *arg, uint64_t now_ms)
 static int mux_make(struct ag_session *s)
 {
 	struct ag_mux *m = calloc(1, sizeof(*m));
-	const struct ssm_mux_opts opts = {
+	struct ssm_mux_opts opts = {
 		.role = SSM_ROLE_AGENT,
 		.now_us = ags_now_us(s),
-		.keepalive = ag_client_keepalive(ssm_chan_agent_version(s->chan)),
 		.events = &mux_events,
 		.arg = m,
 	};
+	struct ssm_peer peer;
 	int r;
 
 	if (!m)
 		return ST_ENOMEM;
+	ssm_chan_peer(s->chan, &peer);
+	opts.keepalive = peer.mux_keepalive;
 	m->s = s;
 	list_init(&m->live);
 	list_init(&m->dead);

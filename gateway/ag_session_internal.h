@@ -132,9 +132,5 @@ void ag_target_read(struct ag_target *out, const struct ag_opts *o, const char *
 bool ag_target_allowed(const struct ag_opts *o, const struct ag_target *t);
 /** ag_properties() - of the handshake, as JSON text; to be freed, NULL without memory */
 char *ag_properties(const char *document, const json_t *params);
-/** ag_client_muxes() - does a client of this version multiplex? ssm-protocol 5.4 */
-bool ag_client_muxes(const char *version);
-/** ag_client_keepalive() - does it expect keepalive frames of us? */
-bool ag_client_keepalive(const char *version);
 
 #endif

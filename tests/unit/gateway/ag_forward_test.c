@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * ag_forward_test.c - where a forwarding session goes, and how
+ * ag_forward_test.c - where a forwarding session goes
  *
  * Cases: targets by document, port 22 of this machine and of another; the allow-list by name, by address in its
- * spellings, by port; properties of each document; versions around each switch, odd ones too.
+ * spellings, by port; properties of each document.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -109,43 +109,12 @@ static void test_properties(void **state)
 		   "\"0\",\"host\":\"db\"}");
 }
 
-static void test_versions(void **state)
-{
-	static const struct {
-		const char *version;
-		bool muxes, keepalive;
-	} rows[] = {
-		{ "", false, true },
-		{ "1.1.69", false, true },
-		{ "1.1.69.9", false, true },
-		{ "1.1.70", true, true },
-		{ "1.1.70.0", true, true },
-		{ "1.2.0.0", true, true },
-		{ "1.2.331.0", true, true },
-		{ "1.2.331", true, true },
-		{ "1.2.331.1", true, false },
-		{ "1.2.332", true, false },
-		{ "1.2.707.0", true, false },
-		{ "2", true, false },
-		{ "1", false, true },
-		{ "abc", true, false },
-		{ "99999999999999999999", true, false },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (ag_client_muxes(rows[i].version) != rows[i].muxes ||
-		    ag_client_keepalive(rows[i].version) != rows[i].keepalive)
-			fail_msg("version %s", rows[i].version);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_targets),
 		cmocka_unit_test(test_allow_list),
 		cmocka_unit_test(test_properties),
-		cmocka_unit_test(test_versions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
