@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +18,9 @@
 #include "gateway/gw_register.h"
 #include "gateway/gw_signal.h"
 #include "proto/ssm_chan.h"
+
+#define STREAMS_MAX 4096U /* ours: half of what the loop watches */
+#define FDS_KEPT 640U	  /* two for each session, the look-ups, and a few */
 
 enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
 
@@ -221,9 +225,26 @@ static int parse(struct cli *c, int argc, char **argv)
 
 /* ---- running ---- */
 
+/* Connections of multiplexed sessions take what the sessions themselves leave of our descriptors. */
+static uint32_t streams_allowed(void)
+{
+	struct rlimit l;
+	rlim_t want = STREAMS_MAX + FDS_KEPT, have;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return FDS_KEPT;
+	if (l.rlim_cur < want) {
+		l.rlim_cur = MIN(l.rlim_max, want);
+		if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+			log_sys("RLIMIT_NOFILE");
+	}
+	have = MIN(l.rlim_cur, want);
+	return (uint32_t)(have > 2 * (rlim_t)FDS_KEPT ? have - FDS_KEPT : have / 2);
+}
+
 static int agent_run(const struct ag_opts *opts)
 {
-	struct ag ag = { .opts = opts };
+	struct ag ag = { .opts = opts, .streams_max = streams_allowed() };
 	const struct ws_ctx_opts wo = { .ca_bundle = opts->ca };
 	struct gw_signals sig = { 0 };
 	uint8_t raw[CODEC_UUID_LEN];

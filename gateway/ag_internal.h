@@ -51,7 +51,8 @@ struct ag {
 	char boot_id[CODEC_UUID_STR]; /* of this process */
 	struct ag_link *link;
 	struct ags *sessions;
-	uint32_t lookups; /* of names, running now; ag_connect.h */
+	uint32_t lookups;	       /* of names, running now; ag_connect.h */
+	uint32_t streams, streams_max; /* connections of all multiplexed sessions; ag_mux.c */
 };
 
 /* ---- ag_state.c: the state folder ---- */

@@ -72,6 +72,7 @@ static void stream_end(struct stream *st, const char *why)
 		return;
 	log_debug("session %s: stream %u: closed: %s", st->m->s->id, st->id, why);
 	st->dead = true;
+	st->m->s->all->ag->streams--;
 	ag_connect_stop(&st->dial);
 	loop_fd_del(loop, &st->watch);
 	loop_timer_cancel(loop, &st->linger);
@@ -101,15 +102,21 @@ static void on_linger(void *arg, uint64_t now_ms)
 	ags_flush_later(st->m->s);
 }
 
+static void refuse(struct ag_mux *m, handle h, uint32_t id, const char *why)
+{
+	struct ag_session *s = m->s;
+
+	log_debug("session %s: stream %u: not connected: %s", s->id, id, why);
+	if (ssm_chan_send_flag(s->chan, SSM_FLAG_CONNECT_ERROR, ags_now_us(s)) < 0)
+		log_debug("session %s: stream %u: no room for flag 3", s->id, id);
+	ssm_mux_accept_fail(m->mux, h);
+	ags_flush_later(s);
+}
+
 static void stream_refused(struct stream *st, const char *why)
 {
-	struct ag_session *s = st->m->s;
-
-	if (ssm_chan_send_flag(s->chan, SSM_FLAG_CONNECT_ERROR, ags_now_us(s)) < 0)
-		log_debug("session %s: stream %u: no room for flag 3", s->id, st->id);
-	ssm_mux_accept_fail(st->m->mux, st->h);
-	stream_end(st, why);
-	ags_flush_later(s);
+	refuse(st->m, st->h, st->id, why);
+	stream_end(st, "refused");
 }
 
 /* ---- its socket ---- */
@@ -175,19 +182,21 @@ static void *mux_accept(void *arg, handle h, uint32_t id)
 {
 	struct ag_mux *m = arg;
 	struct ag_session *s = m->s;
-	struct stream *st = calloc(1, sizeof(*st));
+	struct ag *ag = s->all->ag;
+	struct stream *st = NULL;
 
-	if (!st) {
-		ssm_mux_accept_fail(m->mux, h);
+	if (ag->streams >= ag->streams_max || !(st = calloc(1, sizeof(*st)))) {
+		refuse(m, h, id, "too many connections");
 		return NULL;
 	}
+	ag->streams++;
 	st->m = m;
 	st->h = h;
 	st->id = id;
 	st->fd = -1;
 	loop_timer_init(&st->linger, on_linger, st);
 	list_push_back(&m->live, &st->node);
-	ag_connect_init(&st->dial, ags_loop(s), &s->all->ag->lookups, on_dialed, st);
+	ag_connect_init(&st->dial, ags_loop(s), &ag->lookups, on_dialed, st);
 	ag_connect_start(&st->dial, s->target.host, s->target.port);
 	return st;
 }

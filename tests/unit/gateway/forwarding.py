@@ -222,6 +222,32 @@ async def many_streams(bench):
     await over(bench, answer, mux)
 
 
+async def restart_agent(bench, *more):
+    bench.agent.terminate()
+    check(await asyncio.get_running_loop().run_in_executor(None, bench.agent.wait, 10) == 0, "the agent's exit status")
+    bench.start_agent(*options(bench), *more)
+    await bench.connected()
+
+
+@case
+async def too_many_streams(bench):
+    bench.files = 100  # half of them for streams
+    await restart_agent(bench)
+    bench.files = None
+    answer, mux = await forward(bench)
+    for round in (1, 2):
+        ids = [await mux.open(b"%4d" % i) for i in range(60)]
+        check([await mux.read(s, 4) for s in ids[:50]] == [b"%4d" % i for i in range(50)], "the first 50")
+        for s in ids[50:]:
+            check(await mux.fin(s) == b"", "a stream beyond the limit")
+        check(mux.flags == [3] * 10 * round, "flags %r" % mux.flags)
+        await mux.send(*[frame(FIN, s) for s in ids[:50]])
+        for s in ids[:50]:
+            await mux.fin(s)
+    await over(bench, answer, mux)
+    await restart_agent(bench)
+
+
 @case
 async def broken_frames(bench):
     for bytes_ in (b"\2\0\0\0\3\0\0\0", b"\1\4\0\0\3\0\0\0"):
@@ -241,10 +267,7 @@ async def broken_frames(bench):
 async def stalled_target(bench):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
-        bench.agent.terminate()
-        bench.agent.wait(10)
-        bench.start_agent(*options(bench), "--allow", "localhost:%d" % listener.getsockname()[1])
-        await bench.connected()
+        await restart_agent(bench, "--allow", "localhost:%d" % listener.getsockname()[1])
         answer, mux = await forward(bench, listener.getsockname()[1])
         stalled = await mux.open(b"first")
         conn, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(listener), 5)
@@ -259,9 +282,15 @@ async def stalled_target(bench):
             conn2.setblocking(False)
             check(await asyncio.wait_for(loop.sock_recv(conn2, 100), 5) == b"passes by", "the other stream")
             got, want = b"", b"first" + data
+            # Beyond what is kept for it nothing is acknowledged any more; all of it comes once the target reads.
+            more = random.randbytes(9 << 20)
+            await mux.write(stalled, more)
+            await mux.write(other, b"behind it")
+            want += more
             while len(got) < len(want):
                 got += await asyncio.wait_for(loop.sock_recv(conn, 1 << 20), 5)
             check(got == want, "what the stalled target gets in the end")
+            check(await asyncio.wait_for(loop.sock_recv(conn2, 100), 5) == b"behind it", "the other stream")
         await over(bench, answer, mux)
 
 
@@ -352,10 +381,7 @@ async def basic_refused(bench):
 
 @case
 async def stock_pace(bench):
-    bench.agent.terminate()
-    bench.agent.wait(10)
-    bench.start_agent(*options(bench), "--pace", "stock")
-    await bench.connected()
+    await restart_agent(bench, "--pace", "stock")
     answer, mux = await forward(bench)
     check(answer["MaxPayloadBytes"] == 1024, "MaxPayloadBytes %d" % answer["MaxPayloadBytes"])
     data, began, stream = random.randbytes(300 * 1024), time.monotonic(), await mux.open()

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import ssl
@@ -47,8 +48,11 @@ def check(ok, what):
         raise AssertionError(what)
 
 
-def die_with_parent():
+def die_with_parent(files=None):
+    """In a child, before it becomes a program; `files`: how many it may open."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
 
 class Bench:
@@ -57,7 +61,7 @@ class Bench:
         self.state = self.dir + "/gw"
         self.must("ssm-tun-gateway", "init", self.state)
         self.key = self.add_key("demo", "*")
-        self.echo_port, self.echoes = None, []
+        self.echo_port, self.echoes, self.files = None, [], None
 
     def must(self, *argv):
         r = subprocess.run([os.path.join(self.bin, argv[0]), *argv[1:]], capture_output=True, text=True, timeout=60)
@@ -72,7 +76,7 @@ class Bench:
     def spawn(self, log, *argv):
         with open(self.dir + "/" + log, "ab") as f:
             p = subprocess.Popen([os.path.join(self.bin, argv[0]), *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=f, preexec_fn=die_with_parent)
+                                 stderr=f, preexec_fn=lambda: die_with_parent(self.files))
         self.children.append(p)
         return p
 
