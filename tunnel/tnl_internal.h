@@ -17,6 +17,7 @@ struct tnl_fault {
 	int err;
 	bool for_good;	  /* the same attempt will fail again unless something is changed */
 	bool person;	  /* waits for a person: credentials */
+	bool over;	  /* the service's own word: this session can't be resumed */
 	bool login;	  /* sshd took none of the keys: the next probe comes late */
 	const char *text; /* one line, made safe, with what to do; borrowed until return */
 };
@@ -68,7 +69,7 @@ struct tnl_upstream {
 	bool started, stopping, was_up;
 	int last_err;
 	char last_text[TNL_TEXT_MAX];
-	struct list sessions; /* on their way or ready */
+	struct list sessions; /* on their way, ready, or ready and paused */
 	struct list dying;    /* ending in good order, or waiting for the reaper */
 	uint32_t n_sessions, n_ready;
 	size_t target_at;
@@ -111,8 +112,16 @@ void tnl_session_free(struct tnl_session *s);
 void tnl_session_close(struct tnl_session *s);
 struct ssh_conn *tnl_session_ssh(struct tnl_session *s);
 bool tnl_session_is_done(const struct tnl_session *s);
-/** tnl_session_load() - channels, for placing: fewer is better; UINT32_MAX takes none now */
+/** tnl_session_load() - channels, for placing: fewer is better; UINT32_MAX takes none now (paused, full, not ready) */
 uint32_t tnl_session_load(const struct tnl_session *s);
+/** tnl_session_carries() - ready, and its wire is up */
+bool tnl_session_carries(const struct tnl_session *s);
+/** tnl_session_is_paused() - it was ready and its wire is down: its flows wait for ResumeSession */
+bool tnl_session_is_paused(const struct tnl_session *s);
+/** tnl_session_waits() - it is paused because a person must act first */
+bool tnl_session_waits(const struct tnl_session *s);
+/** tnl_session_hurry() - the network has changed: if it waits for its next try, that comes soon */
+void tnl_session_hurry(struct tnl_session *s);
 /** tnl_session_answers() - is the far side there: its wire is up, and what was sent is acknowledged or it spoke just now */
 bool tnl_session_answers(const struct tnl_session *s);
 /** tnl_session_is_short() - sshd said "resource shortage": place nothing more there for a while */
@@ -127,6 +136,10 @@ void tnl_upstream_session_ready(struct tnl_upstream *u, struct tnl_session *s);
 /** tnl_upstream_session_lost() - it will never be ready, or is no longer; it ends by itself */
 void tnl_upstream_session_lost(struct tnl_upstream *u, struct tnl_session *s, bool was_ready,
 			       const struct tnl_fault *f);
+/** tnl_upstream_session_paused() - a session's wire was lost or could not be had again, for @f; it is tried again */
+void tnl_upstream_session_paused(struct tnl_upstream *u, const struct tnl_fault *f);
+/** tnl_upstream_session_resumed() - a wire is back */
+void tnl_upstream_session_resumed(struct tnl_upstream *u);
 void tnl_upstream_session_done(struct tnl_upstream *u, struct tnl_session *s);
 /** tnl_upstream_grow() - flows starve: one session more, up to sessions_max */
 void tnl_upstream_grow(struct tnl_upstream *u);

@@ -4,8 +4,10 @@
  *
  * Theory of operation: bytes are moved elsewhere (tnl_session_io.c); here is what happens to a session. A lost wire
  * does not end the session: the SSM channel keeps numbering and holding what is unacknowledged, ResumeSession gets a new
- * token, and SSH only pauses; after RESUME_MS without success, or when the service says that the session is over, it is
- * lost. A session that is over, whatever the reason, reports so at once and then ends in good order by itself: SSH
+ * token, and SSH only pauses. That is tried for READY_RESUME_MS (tnl_resume.h has the steps); only the service's own word that
+ * the session is over ends it sooner. Credentials that a person must renew are waited for without limit. A session that
+ * carries no flows yet is given up after EARLY_RESUME_MS: a fresh attempt costs nobody anything, and maybe at another target.
+ * The limit of a stage stands still while the wire is down. A session that is over, whatever the reason, reports so at once and then ends in good order by itself: SSH
  * disconnect, SSM TerminateSession flag, WebSocket close, TerminateSession call. The reaper frees it after that.
  *
  *   connecting ──▶ handshake ──▶ ssh-kex ──▶ ssh-auth ──▶ ready        each ──▶ closing ──▶ done
@@ -24,11 +26,13 @@
 
 #define HEARD_MS                                                                                   \
 	2000U /* ours: a session that has spoken so lately is alive although acks are out */
-#define PACE_DEFAULT 900U    /* messages a second toward a service that is not ours; decision 7 */
-#define RESUME_MS 10000U     /* ours: a lost wire is given up after this */
-#define RESUME_FIRST_MS 150U /* ssm-protocol, 2.5 */
-#define RESUME_STEP_MAX_MS 2500U
-#define SHORT_MS 5000U	   /* ours: after "resource shortage" */
+#define PACE_DEFAULT 900U /* messages a second toward a service that is not ours; decision 7 */
+#define READY_RESUME_MS                                                                            \
+	900000U /* ours: a nap, a tunnel, a router that restarts; suspends don't count */
+#define EARLY_RESUME_MS 10000U /* ours: before READY */
+#define PERSON_MS                                                                                  \
+	5000U	       /* ours: the chain is asked so often; no network call while it has nothing */
+#define SHORT_MS 5000U /* ours: after "resource shortage" */
 #define KEX_MORE_MS 15000U /* once sshd has said something */
 
 static const struct {
@@ -49,18 +53,24 @@ static const struct {
 };
 static_assert(ARRAY_LEN(stages) == SES_STAGE_N, "stages[] and enum stage differ");
 
-void tnl_session_stage_set(struct tnl_session *s, enum stage next, const char *why)
+static void limit_arm(struct tnl_session *s)
 {
 	struct loop *loop = s->u->loop;
+	const uint32_t limit_ms = stages[s->stage].limit_ms;
 
+	loop_timer_cancel(loop, &s->limit);
+	if (limit_ms > 0)
+		loop_timer_set(loop, &s->limit, loop_now_ms(loop) + limit_ms);
+}
+
+void tnl_session_stage_set(struct tnl_session *s, enum stage next, const char *why)
+{
 	if (!(stages[s->stage].next & BIT(next)))
 		ST_BUG("session: %s -> %s", stages[s->stage].name, stages[next].name);
 	log_debug("%s %s: %s -> %s: %s", s->u->o.name, text_safe(s->target).s,
 		  stages[s->stage].name, stages[next].name, why);
 	s->stage = next;
-	loop_timer_cancel(loop, &s->limit);
-	if (stages[next].limit_ms > 0)
-		loop_timer_set(loop, &s->limit, loop_now_ms(loop) + stages[next].limit_ms);
+	limit_arm(s);
 }
 
 /* ---- failure ---- */
@@ -72,7 +82,7 @@ static void session_lost(struct tnl_session *s, const struct tnl_fault *f)
 	if (s->stage >= SES_CLOSING)
 		return;
 	tnl_session_stage_set(s, SES_CLOSING, st_strerror(f->err));
-	loop_timer_cancel(s->u->loop, &s->resume);
+	loop_timer_cancel(s->u->loop, &s->resume_timer);
 	tnl_session_kick(s);
 	tnl_upstream_session_lost(s->u, s, was_ready, f);
 }
@@ -295,6 +305,23 @@ static int ssm_start(struct tnl_session *s, uint32_t max_payload)
 
 /* ---- the wire's events ---- */
 
+/* The wire is back: what stood still goes on. */
+static void wire_is_back(struct tnl_session *s)
+{
+	const uint64_t now_ms = loop_now_ms(s->u->loop);
+
+	if (!tnl_resume_is_down(&s->resume))
+		return;
+	log_info("%s: session with %s resumed after %llu ms", s->u->o.name, text_safe(s->target).s,
+		 (unsigned long long)(now_ms - s->resume.since_ms));
+	s->resume = (struct tnl_resume){ 0 };
+	s->waits = false;
+	s->kex_since_ms = now_ms;
+	limit_arm(s);
+	ssm_chan_transport_up(s->ssm, loop_now_us(s->u->loop));
+	tnl_upstream_session_resumed(s->u);
+}
+
 static void wire_on_up(void *arg, uint32_t max_payload)
 {
 	struct tnl_session *s = arg;
@@ -302,22 +329,15 @@ static void wire_on_up(void *arg, uint32_t max_payload)
 
 	if (s->stage >= SES_CLOSING)
 		return;
-	if (s->ssm == NULL) {
-		r = ssm_start(s, max_payload);
-		if (r < 0) {
-			session_fail(s, r, "the SSM channel could not be set up: %s",
-				     st_strerror(r));
-			return;
-		}
-		tnl_session_stage_set(s, SES_HANDSHAKE, "open");
+	if (s->ssm != NULL) {
+		wire_is_back(s);
+	} else if ((r = ssm_start(s, max_payload)) < 0) {
+		session_fail(s, r, "the SSM channel could not be set up: %s", st_strerror(r));
+		return;
 	} else {
-		log_info("%s: session with %s resumed after %llu ms", s->u->o.name,
-			 text_safe(s->target).s,
-			 (unsigned long long)(loop_now_ms(s->u->loop) - s->resume_since_ms));
+		tnl_session_stage_set(s, SES_HANDSHAKE, "open");
+		ssm_chan_transport_up(s->ssm, loop_now_us(s->u->loop));
 	}
-	s->resume_since_ms = 0;
-	s->resume_tries = 0;
-	ssm_chan_transport_up(s->ssm, loop_now_us(s->u->loop));
 	tnl_session_kick(s);
 }
 
@@ -341,45 +361,68 @@ static void wire_on_writable(void *arg)
 	tnl_session_kick(arg);
 }
 
-static void resume_schedule(struct tnl_session *s, uint64_t now_ms)
+/* Is there no sense in asking for the session again? Flows hang on one that was ready: only the service's own word ends it.
+ * All else may pass: a target that is offline comes back, and a certificate that does not fit is the hotel's portal's. */
+static bool is_final(const struct tnl_session *s, const struct tnl_fault *f)
 {
-	const uint32_t step = MIN(RESUME_FIRST_MS << MIN(s->resume_tries, 5U), RESUME_STEP_MAX_MS);
-	uint16_t jitter;
-
-	codec_random(&jitter, sizeof(jitter));
-	loop_timer_set(s->u->loop, &s->resume,
-		       s->resume_tries++ == 0 ? now_ms : now_ms + step / 2 + jitter % step);
+	return f->over || (s->stage < SES_READY && (f->person || f->for_good));
 }
 
-/* Is there no sense in asking for the session again? A target that is offline may be back in a moment. */
-static bool is_final(const struct tnl_fault *f)
+/* Nothing came of it in all that time: @f is the last failure. */
+static void resume_give_up(struct tnl_session *s, const struct tnl_fault *f)
 {
-	return f->person || f->err == ST_ENOENT || (f->for_good && f->err != ST_ECLOSED);
+	char text[TNL_TEXT_MAX];
+	struct tnl_fault last = *f;
+
+	snprintf(text, sizeof(text), "%s; tried for %u s, the session is given up", f->text,
+		 (unsigned int)(s->resume.spent_ms / 1000));
+	last.text = text;
+	session_lost(s, &last);
+}
+
+/* The wire was lost, or a try failed: when is the next one? */
+static void resume_later(struct tnl_session *s, const struct tnl_fault *f)
+{
+	const uint64_t now_ms = loop_now_ms(s->u->loop);
+	const uint64_t limit_ms = s->stage == SES_READY ? READY_RESUME_MS : EARLY_RESUME_MS;
+	uint64_t in_ms = PERSON_MS;
+	uint32_t random;
+
+	codec_random(&random, sizeof(random));
+	s->waits = f->person;
+	if (s->waits)
+		tnl_resume_waits(&s->resume, now_ms);
+	else
+		in_ms = tnl_resume_failed(&s->resume, now_ms, limit_ms, random);
+	if (in_ms == TNL_RESUME_NEVER) {
+		resume_give_up(s, f);
+		return;
+	}
+	loop_timer_set(s->u->loop, &s->resume_timer, now_ms + in_ms);
+	tnl_upstream_session_paused(s->u, f);
 }
 
 static void wire_on_down(void *arg, const struct tnl_fault *f)
 {
 	struct tnl_session *s = arg;
-	const uint64_t now_ms = loop_now_ms(s->u->loop);
 
 	if (s->stage >= SES_CLOSING || f == NULL) {
 		s->wire_closed = true;
 		tnl_session_kick(s);
 		return;
 	}
-	if (s->stage < SES_KEX) {
+	if (s->stage < SES_KEX || is_final(s, f)) {
 		session_lost(s, f);
 		return;
 	}
-	ssm_chan_transport_down(s->ssm, loop_now_us(s->u->loop));
-	if (s->resume_since_ms == 0) {
-		s->resume_since_ms = now_ms;
+	if (tnl_resume_is_down(&s->resume)) {
+		log_debug("%s", f->text);
+	} else {
 		log_info("%s: resuming the session", f->text);
+		ssm_chan_transport_down(s->ssm, loop_now_us(s->u->loop));
+		loop_timer_cancel(s->u->loop, &s->limit);
 	}
-	if (is_final(f) || now_ms - s->resume_since_ms > RESUME_MS)
-		session_lost(s, f);
-	else
-		resume_schedule(s, now_ms);
+	resume_later(s, f);
 }
 
 static void on_resume(void *arg, uint64_t now_ms)
@@ -388,6 +431,16 @@ static void on_resume(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	tnl_wire_start(s->wire);
+}
+
+void tnl_session_hurry(struct tnl_session *s)
+{
+	uint64_t at_ms;
+
+	if (!loop_timer_armed(&s->resume_timer) || s->waits)
+		return;
+	at_ms = tnl_resume_hurry(&s->resume, loop_now_ms(s->u->loop));
+	loop_timer_set(s->u->loop, &s->resume_timer, MIN(at_ms, s->resume_timer.at_ms));
 }
 
 static const struct tnl_wire_events wire_events = { wire_on_up, wire_on_message, wire_on_writable,
@@ -408,7 +461,7 @@ int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, const char
 	list_node_init(&s->node);
 	list_init(&s->chans);
 	loop_timer_init(&s->limit, on_limit, s);
-	loop_timer_init(&s->resume, on_resume, s);
+	loop_timer_init(&s->resume_timer, on_resume, s);
 	tnl_session_io_init(s);
 	r = tnl_wire_new(&s->wire, u, target, &wire_events, s);
 	if (r < 0) {
@@ -427,7 +480,7 @@ void tnl_session_free(struct tnl_session *s)
 	ST_ASSERT(list_empty(&s->chans));
 	list_del(&s->node);
 	loop_timer_cancel(loop, &s->limit);
-	loop_timer_cancel(loop, &s->resume);
+	loop_timer_cancel(loop, &s->resume_timer);
 	tnl_session_io_fini(s);
 	tnl_wire_free(s->wire);
 	ssh_conn_free(s->ssh);
@@ -441,7 +494,7 @@ void tnl_session_close(struct tnl_session *s)
 	if (s->stage >= SES_CLOSING)
 		return;
 	tnl_session_stage_set(s, SES_CLOSING, "stop");
-	loop_timer_cancel(s->u->loop, &s->resume);
+	loop_timer_cancel(s->u->loop, &s->resume_timer);
 	tnl_session_kick(s);
 }
 
@@ -457,18 +510,32 @@ bool tnl_session_is_done(const struct tnl_session *s)
 
 uint32_t tnl_session_load(const struct tnl_session *s)
 {
-	if (s->stage != SES_READY || ssh_conn_chans(s->ssh) >= TNL_CHANNELS_MAX ||
+	if (!tnl_session_carries(s) || ssh_conn_chans(s->ssh) >= TNL_CHANNELS_MAX ||
 	    loop_now_ms(s->u->loop) < s->short_until_ms)
 		return UINT32_MAX;
-	/* one whose wire is down comes after all others */
-	return ssh_conn_chans(s->ssh) + (s->resume_since_ms != 0 ? TNL_CHANNELS_MAX : 0);
+	return ssh_conn_chans(s->ssh);
+}
+
+bool tnl_session_carries(const struct tnl_session *s)
+{
+	return s->stage == SES_READY && !tnl_resume_is_down(&s->resume);
+}
+
+bool tnl_session_is_paused(const struct tnl_session *s)
+{
+	return s->stage == SES_READY && tnl_resume_is_down(&s->resume);
+}
+
+bool tnl_session_waits(const struct tnl_session *s)
+{
+	return s->waits;
 }
 
 bool tnl_session_answers(const struct tnl_session *s)
 {
 	struct ssm_chan_stats st;
 
-	if (s->ssm == NULL || s->resume_since_ms != 0)
+	if (s->ssm == NULL || tnl_resume_is_down(&s->resume))
 		return false;
 	ssm_chan_stats(s->ssm, &st);
 	return st.in_flight_bytes == 0 || loop_now_ms(s->u->loop) - s->heard_ms < HEARD_MS;
@@ -496,13 +563,17 @@ struct tnl_session *tnl_session_of(struct list_node *node)
 
 void tnl_session_status_get(struct tnl_session *s, struct tnl_session_status *out)
 {
+	const uint64_t now_ms = loop_now_ms(s->u->loop);
+	const bool down = tnl_resume_is_down(&s->resume);
 	struct ssm_chan_stats st = { 0 };
 
 	*out = (struct tnl_session_status){
 		.state = s->stage == SES_CONNECTING ? tnl_wire_state_name(s->wire)
-			 : s->resume_since_ms != 0  ? "resuming"
+			 : s->waits		    ? "waiting"
+			 : down			    ? "resuming"
 						    : stages[s->stage].name,
-		.age_ms = loop_now_ms(s->u->loop) - s->born_ms,
+		.age_ms = now_ms - s->born_ms,
+		.paused_ms = down ? MAX(now_ms - s->resume.since_ms, 1U) : 0,
 		.max_payload = s->max_payload,
 	};
 	text_copy(out->session_id, sizeof(out->session_id),

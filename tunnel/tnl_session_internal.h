@@ -4,6 +4,7 @@
 #define TUNNEL_TNL_SESSION_INTERNAL_H
 
 #include "proto/ssm_chan.h"
+#include "tunnel/tnl_resume.h"
 #include "tunnel/tnl_wire.h"
 
 enum stage {
@@ -26,12 +27,12 @@ struct tnl_session {
 	struct ssm_chan *ssm;
 	struct ssh_conn *ssh;
 	struct list chans;
-	struct loop_timer limit, ssm_timer, resume;
+	struct loop_timer limit, ssm_timer, resume_timer;
 	struct loop_task flush;
 	uint64_t born_ms, short_until_ms;
-	uint64_t resume_since_ms; /* 0: the wire is up */
-	uint32_t resume_tries;
-	uint64_t heard_ms; /* when a message came last */
+	struct tnl_resume resume; /* from KEX on; the wire is down as long as it says so */
+	bool waits;		  /* for a person, before it can be resumed */
+	uint64_t heard_ms;	  /* when a message came last */
 	uint32_t max_payload;
 	uint64_t kex_since_ms;
 	bool sshd_spoke;    /* bytes came out of the port */

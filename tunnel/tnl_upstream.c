@@ -8,6 +8,9 @@
  * more when sshd took none of the keys. A lost session is replaced at once. If the first round fails for good at every
  * target, the upstream has failed and stops trying; later nothing is final. Missing credentials are a state, not a
  * failure: the chain is asked again every few seconds, which costs no network call while it has none.
+ *
+ * A session whose wire is down stays, with its flows, and counts: no other is started in its place. New flows go to sessions that
+ * carry; without one they are held for their budget. It is lost only when it says so.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -90,8 +93,20 @@ static void on_retry(void *arg, uint64_t now_ms)
 	manage(arg);
 }
 
+static uint32_t count(struct tnl_upstream *u, bool (*is)(const struct tnl_session *s))
+{
+	uint32_t n = 0;
+
+	list_for_each (node, &u->sessions)
+		n += is(tnl_session_of(node));
+	return n;
+}
+
 void tnl_upstream_grow(struct tnl_upstream *u)
 {
+	/* a pause is no lack of sessions */
+	if (count(u, tnl_session_is_paused) > 0)
+		return;
 	if (u->n_ready == 0 || u->n_ready < u->n_sessions || u->want >= u->o.sessions_max ||
 	    u->n_sessions < u->want)
 		return;
@@ -140,13 +155,51 @@ static bool attempt_failed(struct tnl_upstream *u, const struct tnl_fault *f)
 	return false;
 }
 
+/* The state that the sessions make, after @f happened to one of them. */
+static enum tnl_state state_now(struct tnl_upstream *u, const struct tnl_fault *f)
+{
+	if (count(u, tnl_session_carries) > 0)
+		return TNL_UP;
+	if (f->person || count(u, tnl_session_waits) > 0)
+		return TNL_WAITING;
+	if (u->state == TNL_WAITING && count(u, tnl_session_is_paused) > 0)
+		return TNL_WAITING; /* until the wire is back: only then is it "up" again */
+	return u->n_ready > 0 ? TNL_UP : TNL_STARTING;
+}
+
+void tnl_upstream_session_paused(struct tnl_upstream *u, const struct tnl_fault *f)
+{
+	const enum tnl_state next = state_now(u, f);
+
+	if (next != u->state) {
+		set_state(u, next, f);
+		return;
+	}
+	/* the session has told its log; what is the matter shows in the status */
+	u->last_err = f->err;
+	text_copy(u->last_text, sizeof(u->last_text), f->text);
+}
+
+void tnl_upstream_session_resumed(struct tnl_upstream *u)
+{
+	if (u->n_ready > 0)
+		set_state(u, TNL_UP, NULL);
+	tnl_opens_place(u);
+}
+
+void tnl_upstream_hurry(struct tnl_upstream *u)
+{
+	list_for_each (node, &u->sessions)
+		tnl_session_hurry(tnl_session_of(node));
+}
+
 static void after_loss(struct tnl_upstream *u, bool was_ready, const struct tnl_fault *f)
 {
 	const uint64_t now_ms = loop_now_ms(u->loop);
 
 	if (f->person) {
 		retry_at(u, WAITING_MS);
-		set_state(u, u->n_ready > 0 ? TNL_UP : TNL_WAITING, f);
+		set_state(u, state_now(u, f), f);
 		return;
 	}
 	if (was_ready && now_ms - u->last_ready_ms >= STABLE_MS)
@@ -158,7 +211,7 @@ static void after_loss(struct tnl_upstream *u, bool was_ready, const struct tnl_
 		tnl_opens_reset(u);
 		return;
 	}
-	set_state(u, u->n_ready > 0 ? TNL_UP : TNL_STARTING, f);
+	set_state(u, state_now(u, f), f);
 }
 
 void tnl_upstream_session_lost(struct tnl_upstream *u, struct tnl_session *s, bool was_ready,
@@ -337,6 +390,8 @@ int tnl_upstream_new(struct tnl_upstream **out, struct loop *loop, struct ws_ctx
 		u->o.connect_budget_ms = TNL_CONNECT_BUDGET_MS;
 	if (u->o.opens_max == 0)
 		u->o.opens_max = TNL_OPENS_MAX;
+	if (u->o.ping_ms == 0)
+		u->o.ping_ms = TNL_PING_MS;
 	*out = u;
 	return 0;
 }

@@ -25,8 +25,6 @@
 
 #define ADDRS_MAX 8U
 #define RESOLVE_MS 5000U
-#define PING_MS                                                                                    \
-	30000U /* ours: a dead path is seen within a minute; the stock agent pings every 54 s */
 #define CLIENT_VERSION "1.2.707.0" /* four parts above 1.2.331.0; ssm-protocol, 5.4 */
 
 enum wire_state {
@@ -267,7 +265,7 @@ static void ws_start(struct tnl_wire *w)
 		.via_proxy = w->via_proxy,
 		.proxy_auth = w->via_proxy && w->dial.auth[0] != '\0' ? w->dial.auth : NULL,
 		.ca_bundle = ca,
-		.ping_ms = PING_MS,
+		.ping_ms = u->o.ping_ms,
 		.mark = u->o.mark,
 	};
 	const int r = ws_connect(u->ws, &w->conn, &o, &ws_events, w);
@@ -346,6 +344,16 @@ static void resolve_start(struct tnl_wire *w)
 
 /* ---- the token ---- */
 
+/* Does the service say that the session is over, or never ours again? ST_ENOENT is said by its code or by a missing token;
+ * a 403 without a code may be a proxy's or a portal's. "already terminated": ssm-protocol, 2.6 */
+static bool says_over(const struct tnl_wire *w, const struct aws_error *e)
+{
+	if (w->session_id == NULL)
+		return false;
+	return e->err == ST_ENOENT || (e->err == ST_EPERM && e->code[0] != '\0') ||
+	       strcasestr(e->text, "already terminated") != NULL;
+}
+
 /* A refusal by the service that a person must mend is final only if the credentials are there and are not expired. */
 static void ask_failed(struct tnl_wire *w, const struct aws_error *e)
 {
@@ -358,6 +366,7 @@ static void ask_failed(struct tnl_wire *w, const struct aws_error *e)
 	f.for_good = !f.person &&
 		     (e->err == ST_EAUTH || e->err == ST_EPERM || e->err == ST_ENOENT ||
 		      e->err == ST_ECLOSED || (e->err == ST_ETLS && !e->retryable));
+	f.over = says_over(w, e);
 	snprintf(text, sizeof(text), "%s: %s%s%s", w->u->o.name, e->text,
 		 e->hint[0] != '\0' ? "; " : "", e->hint);
 	wire_down(w, &f);
@@ -374,6 +383,17 @@ static int session_keep(struct tnl_wire *w, const struct aws_session *s)
 	return w->token != NULL && w->session_id != NULL && w->url != NULL ? 0 : ST_ENOMEM;
 }
 
+/* ssm-protocol, 2.5: the session is over */
+static void no_token(struct tnl_wire *w, const struct aws_session *s)
+{
+	char text[TNL_TEXT_MAX];
+	const struct tnl_fault f = { .err = ST_ENOENT, .over = true, .text = text };
+
+	snprintf(text, sizeof(text), "%s: session %s is over, says the service", w->u->o.name,
+		 text_safe(s->session_id).s);
+	wire_down(w, &f);
+}
+
 static void on_session(void *arg, const struct aws_error *e, const struct aws_session *s)
 {
 	struct tnl_wire *w = arg;
@@ -384,8 +404,7 @@ static void on_session(void *arg, const struct aws_error *e, const struct aws_se
 		return;
 	}
 	if (s->token == NULL || s->token[0] == '\0') {
-		wire_fail(w, ST_ENOENT, false, "%s: session %s is over, says the service",
-			  w->u->o.name, text_safe(s->session_id).s);
+		no_token(w, s);
 		return;
 	}
 	if (session_keep(w, s) < 0) {

@@ -31,6 +31,9 @@
 /* SSH bytes of a session that wait for the SSM window; above it room is 0 */
 #define TNL_SSH_OUT_HIGH KIB(256)
 #define TNL_NEGATIVE_MS 60000U /* negative cache per destination */
+/* Silence for so long: a ping; for as long again: the wire is dead and the session is resumed. So a path that lost its state without a
+ * word (no RST) is noticed within 60 s, at once after a suspend of more. Ours; the stock agent pings every 54 s */
+#define TNL_PING_MS 30000U
 
 /* ---- SSH keys ---- */
 
@@ -60,8 +63,8 @@ enum tnl_host_key { TNL_HOST_KEY_ACCEPT_NEW, TNL_HOST_KEY_STRICT, TNL_HOST_KEY_P
 enum tnl_state {
 	TNL_DOWN,     /* no session, none being started */
 	TNL_STARTING, /* no session yet, at least one on its way */
-	TNL_UP,	      /* at least one session carries flows */
-	TNL_WAITING,  /* a person must act (login, key): tnl_status says what */
+	TNL_UP, /* at least one session carries flows, or did and is being resumed: its flows pause */
+	TNL_WAITING, /* a person must act (login, key): tnl_status says what; paused flows stay */
 	TNL_FAILED, /* the first start failed for good: unknown target, wrong key, denied, bad host key */
 	TNL_STATE_N
 };
@@ -94,7 +97,8 @@ struct tnl_opts {
 	uint32_t pace_per_s; /* 0: unlimited */
 	bool pace_default; /* decision 7's default: paced toward a service that announced no MaxPayloadBytes */
 	uint32_t connect_budget_ms, opens_max;
-	uint32_t mark; /* SO_MARK of our sockets, 0: none */
+	uint32_t ping_ms; /* 0: TNL_PING_MS */
+	uint32_t mark;	  /* SO_MARK of our sockets, 0: none */
 	const struct tnl_events *events;
 	void *arg;
 };
@@ -104,6 +108,8 @@ int tnl_upstream_new(struct tnl_upstream **out, struct loop *loop, struct ws_ctx
 		     struct aws *aws, const struct svc *svc, const struct tnl_opts *opts);
 /** tnl_upstream_start() - start sessions_min sessions and keep them; state events follow */
 void tnl_upstream_start(struct tnl_upstream *u);
+/** tnl_upstream_hurry() - the network of this machine has changed: sessions that wait for the next try to resume try now */
+void tnl_upstream_hurry(struct tnl_upstream *u);
 /** tnl_upstream_stop() - reset all channels, end the SSH sessions, send TerminateSession, call the TerminateSession API; @stopped once, when all is
  * said or after 3 s */
 void tnl_upstream_stop(struct tnl_upstream *u, loop_fn *stopped, void *arg);
@@ -156,8 +162,10 @@ void tnl_chan_close(struct tnl_upstream *u, tnl_chan c);
 struct tnl_session_status {
 	char session_id[97]; /* foreign text made safe */
 	char target[64];
-	const char *state; /* "ws-opening", "handshake", "ssh-auth", "ready", … */
+	const char *
+		state; /* "ws-opening", "handshake", "ssh-auth", "ready", "resuming", "waiting", … */
 	uint64_t age_ms;
+	uint64_t paused_ms; /* since its WebSocket was lost; 0: it is up */
 	uint32_t channels, pending_opens;
 	uint32_t rtt_us;
 	uint32_t max_payload;

@@ -147,6 +147,44 @@ const struct svc *fakesvc_svc(struct fakesvc *f)
 
 /* ---- the agent ---- */
 
+/* channel_closed, as the service composes it */
+static void ses_tell_closed(struct ses *s, const char *output)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "MessageId", "m",
+			      "CreatedDate", "1700000000000", "DestinationId", "d", "SessionId",
+			      s->id, "MessageType", "channel_closed", "SchemaVersion", 1, "Output",
+			      output);
+	char *text = json_dumps(o, 0);
+	const struct ssm_msg m = { .type = SSM_CHANNEL_CLOSED,
+				   .schema_version = 1,
+				   .created_ms = 1700000000000,
+				   .flags = SSM_FLAGS_ACK,
+				   .payload = (const uint8_t *)text,
+				   .payload_len = strlen(text) };
+	uint8_t wire[2048];
+	ssize_t len = ssm_msg_encode(wire, sizeof(wire), &m);
+
+	MUST(len > 0);
+	if (s->conn != 0)
+		ws_send(s->f->ws, s->conn, wire, (size_t)len, false);
+	free(text);
+	json_decref(o);
+}
+
+/* sshd has closed its connection, and the client has acknowledged all that it said: the session ends; ssm-protocol, 7.3 */
+static void ses_end_if_done(struct ses *s)
+{
+	struct ssm_chan_stats st;
+
+	if (!s->eof || s->conn == 0)
+		return;
+	ssm_chan_stats(s->ssm, &st);
+	if (st.in_flight_bytes > 0 || st.queued_bytes > 0)
+		return;
+	s->eof = false;
+	ses_tell_closed(s, "");
+}
+
 static void ses_flush(void *arg, uint64_t now_ms)
 {
 	struct ses *s = arg;
@@ -161,6 +199,7 @@ static void ses_flush(void *arg, uint64_t now_ms)
 	while (s->conn != 0 && ws_queued(s->f->ws, s->conn) < WS_QUEUE_MAX / 2 &&
 	       ssm_chan_next_output(s->ssm, &p, &len, now_us) == 1)
 		ws_send(s->f->ws, s->conn, p, len, false);
+	ses_end_if_done(s);
 	at = ssm_chan_deadline(s->ssm);
 	if (at == SSM_TIME_NEVER)
 		loop_timer_cancel(s->f->loop, &s->timer);
@@ -206,6 +245,15 @@ static void tcp_write(struct ses *s)
 	}
 }
 
+static void relay_down(struct ses *s, const uint8_t *p, size_t n)
+{
+	const uint64_t now_us = loop_now_us(s->f->loop);
+
+	MUST(ssm_chan_send(s->ssm, p, n, now_us) == n);
+	if (s->f->conf.repeat_down && ssm_chan_send(s->ssm, p, n, now_us) > 0)
+		s->f->conf.repeat_down = false;
+}
+
 static void tcp_event(void *arg, uint32_t events, uint64_t now_ms)
 {
 	struct ses *s = arg;
@@ -219,10 +267,11 @@ static void tcp_event(void *arg, uint32_t events, uint64_t now_ms)
 	if (room > 0) {
 		n = recv(s->fd, buf, room, 0);
 		if (n > 0)
-			MUST(ssm_chan_send(s->ssm, buf, (size_t)n, loop_now_us(s->f->loop)) ==
-			     (size_t)n);
-		else if (n == 0 || errno != EAGAIN)
+			relay_down(s, buf, (size_t)n);
+		else if (n == 0 || errno != EAGAIN) {
 			tcp_close(s);
+			s->eof = true;
+		}
 	}
 	if (s->fd >= 0)
 		loop_fd_mod(s->f->loop, s->watch,
@@ -264,6 +313,8 @@ static int ssm_data(void *arg, uint32_t type, const uint8_t *p, size_t len)
 		s->refused = true;
 		return ST_EAGAIN;
 	}
+	if (s->f->conf.repeat_up && buf_put(&s->out, p, len) == 0)
+		s->f->conf.repeat_up = false;
 	loop_fd_mod(s->f->loop, s->watch, EPOLLIN | EPOLLOUT);
 	return 0;
 }
@@ -464,6 +515,16 @@ static void resume_session(struct fakesvc *f, ws_req r, json_t *in)
 	const char *id = json_string_value(json_object_get(in, "SessionId"));
 
 	f->counts.resume++;
+	if (f->conf.portal) {
+		ws_reply(f->ws, r, 403, "text/html", "<p>Welcome", 10, NULL);
+		return;
+	}
+	if (f->conf.terminated) {
+		reply(f, r, 400,
+		      json_pack("{s:s, s:s}", "__type", "ValidationException", "message",
+				"Session is already terminated"));
+		return;
+	}
 	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 
@@ -556,39 +617,38 @@ struct fakesvc_counts fakesvc_counts(const struct fakesvc *f)
 	return f->counts;
 }
 
+static void ses_cut(struct ses *s)
+{
+	if (s->conn != 0)
+		ws_drop(s->f->ws, s->conn);
+	conn_lost(s);
+}
+
 void fakesvc_cut(struct fakesvc *f)
+{
+	list_for_each (n, &f->sessions)
+		ses_cut(container_of(n, struct ses, node));
+}
+
+void fakesvc_cut_first(struct fakesvc *f)
+{
+	MUST(!list_empty(&f->sessions));
+	ses_cut(container_of(f->sessions.head.next, struct ses, node));
+}
+
+void fakesvc_mute(struct fakesvc *f)
 {
 	list_for_each (n, &f->sessions) {
 		struct ses *s = container_of(n, struct ses, node);
 
 		if (s->conn != 0)
-			ws_drop(f->ws, s->conn);
-		conn_lost(s);
+			ws_pause(f->ws, s->conn, true);
+		conn_lost(s); /* what is left of the socket is nobody's */
 	}
 }
 
 void fakesvc_close(struct fakesvc *f, const char *output)
 {
-	list_for_each (n, &f->sessions) {
-		struct ses *s = container_of(n, struct ses, node);
-		json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "MessageId", "m",
-				      "CreatedDate", "1700000000000", "DestinationId", "d",
-				      "SessionId", s->id, "MessageType", "channel_closed",
-				      "SchemaVersion", 1, "Output", output);
-		char *text = json_dumps(o, 0);
-		const struct ssm_msg m = { .type = SSM_CHANNEL_CLOSED,
-					   .schema_version = 1,
-					   .created_ms = 1700000000000,
-					   .flags = SSM_FLAGS_ACK,
-					   .payload = (const uint8_t *)text,
-					   .payload_len = strlen(text) };
-		uint8_t wire[2048];
-		ssize_t len = ssm_msg_encode(wire, sizeof(wire), &m);
-
-		MUST(len > 0);
-		if (s->conn != 0)
-			ws_send(f->ws, s->conn, wire, (size_t)len, false);
-		free(text);
-		json_decref(o);
-	}
+	list_for_each (n, &f->sessions)
+		ses_tell_closed(container_of(n, struct ses, node), output);
 }

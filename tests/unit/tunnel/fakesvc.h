@@ -21,7 +21,11 @@ struct fakesvc_conf {
 	const char *no_target;	/* answered InvalidInstanceId */
 	bool no_resume;		/* ResumeSession gives no token */
 	bool agent_deaf;	/* no handshake */
-	uint32_t max_payload;	/* 0: not announced */
+	bool portal;	 /* ResumeSession is answered by somebody else: HTTP 403 and a page */
+	bool terminated; /* ResumeSession is answered by an error: already terminated */
+	bool repeat_down,
+		repeat_up; /* the agent repeats the next bytes that it relays, once (ssm-protocol, 4.3) */
+	uint32_t max_payload; /* 0: not announced */
 };
 
 struct fakesvc_counts {
@@ -35,7 +39,10 @@ void fakesvc_stop(struct fakesvc *f);
 void fakesvc_conf_set(struct fakesvc *f, const struct fakesvc_conf *conf);
 uint16_t fakesvc_port(const struct fakesvc *f);
 struct fakesvc_counts fakesvc_counts(const struct fakesvc *f);
-void fakesvc_cut(struct fakesvc *f);			   /* drops all sockets */
+void fakesvc_cut(struct fakesvc *f);	   /* drops all sockets */
+void fakesvc_cut_first(struct fakesvc *f); /* drops that of the oldest session */
+void fakesvc_mute(
+	struct fakesvc *f); /* reads no socket of now any more: they stay open and silent */
 void fakesvc_close(struct fakesvc *f, const char *output); /* channel_closed to all */
 
 /** fakesvc_svc() - resolves literal addresses and runs agent jobs, in the next turn */

@@ -5,6 +5,10 @@
  * up, data both ways, stop; the socket is cut and the session resumes; the session is over and another comes up;
  * failures at start: unknown target, target offline, wrong key, wrong host key, nothing on the port, no credentials;
  * failover; held opens; limits, budget, negative cache; two sessions share the channels; agent log-in
+ *
+ * while the wire is down: what answers in place of the service ends nothing; opens are held, then fail; another session takes
+ * them; expired credentials wait for a person; the service's word ends it; a silent wire is noticed; a changed network hurries;
+ * bytes that the peer repeats end the session, either way, and it is replaced within 5 s
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -423,6 +427,7 @@ static void over_and_anew(void **state)
 	fakesvc_cut(w.svc);
 	AWAIT(f.gone);
 	assert_int_equal(w.state, TNL_STARTING);
+	assert_non_null(strstr(w.text, "session"));
 	flow_open(&g, loopback(target.port));
 	AWAIT(g.eof);
 	digest_check(&g);
@@ -433,6 +438,280 @@ static void over_and_anew(void **state)
 	assert_non_null(strstr(w.text, "the session was terminated\\x1b[31m"));
 	AWAIT(w.state == TNL_UP);
 	world_end();
+}
+
+static void credentials_write(void)
+{
+	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = "
+		"AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
+		">%s/.aws/credentials",
+		d.dir, d.dir);
+}
+
+/* ---- the wire is down ---- */
+
+static struct tnl_session_status first_session(void)
+{
+	struct tnl_status st;
+
+	tnl_upstream_status(w.u, &st);
+	assert_true(st.sessions > 0);
+	return st.session[0];
+}
+
+/* A portal, or a proxy that refuses: nothing that the service says. Flows pause, opens are held for their budget. */
+static void portal_in_between(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 8000000 }, held = { .to_send = 1000 }, late = { 0 };
+	uint64_t sent, t;
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.connect_budget_ms = 700;
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	c.portal = true;
+	fakesvc_conf_set(w.svc, &c);
+	fakesvc_cut(w.svc);
+	AWAIT(fakesvc_counts(w.svc).resume >= 2);
+	assert_string_equal(first_session().state, "resuming");
+	assert_true(first_session().paused_ms > 0);
+	assert_non_null(strstr(first_session().target, "i-0123"));
+	t = now_ms();
+	flow_open(&late, loopback(target.port));
+	AWAIT(late.failed);
+	assert_int_equal(late.why, TNL_OPEN_NO_SESSION);
+	assert_true(now_ms() - t >= 690);
+	/* bounded: what the flow can still give is what the buffers take */
+	sent = f.sent;
+	AWAIT(fakesvc_counts(w.svc).resume >= 4);
+	assert_true(f.sent - sent < 1000000);
+	flow_open(&held, loopback(target.port));
+	loop_turn(w.loop, 0);
+	assert_false(held.opened || held.failed);
+	c.portal = false;
+	fakesvc_conf_set(w.svc, &c);
+	tnl_upstream_hurry(w.u);
+	AWAIT(f.eof);
+	digest_check(&f);
+	assert_false(f.gone);
+	AWAIT(held.eof || held.failed); /* its budget may be shorter than the pause */
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	assert_int_equal(w.state, TNL_UP);
+	assert_int_equal(first_session().paused_ms, 0);
+	assert_string_equal(first_session().state, "ready");
+	world_end();
+}
+
+/* The next try of a long absence is far away; a network that has changed brings it near. */
+static void network_changed(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 3000000 };
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	c.portal = true;
+	fakesvc_conf_set(w.svc, &c);
+	fakesvc_cut(w.svc);
+	AWAIT(fakesvc_counts(w.svc).resume >= 6); /* steps of 2.4 s by now */
+	for (t = now_ms(); now_ms() - t < 100;)
+		loop_turn(w.loop, 10); /* until the answer is back */
+	c.portal = false;
+	fakesvc_conf_set(w.svc, &c);
+	tnl_upstream_hurry(w.u);
+	tnl_upstream_hurry(w.u);
+	AWAIT(fakesvc_counts(w.svc).resume >= 7);
+	assert_true(now_ms() - t <
+		    1190); /* HURRY_MS after the failure; the shortest step is 1200 ms */
+	AWAIT(f.eof);
+	digest_check(&f);
+	world_end();
+}
+
+static void another_session_takes_over(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow idle = { .to_send = 10, .no_read = true }, f[6] = { { 0 } };
+	struct tnl_status st;
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.sessions_min = 2;
+	start(&o);
+	do {
+		AWAIT(w.state == TNL_UP);
+		loop_turn(w.loop, 100);
+		tnl_upstream_status(w.u, &st);
+	} while (st.sessions < 2 || strcmp(st.session[1].state, "ready") != 0);
+	flow_open(&idle, loopback(target.port));
+	AWAIT(idle.opened);
+	c.portal = true;
+	fakesvc_conf_set(w.svc, &c);
+	fakesvc_cut_first(w.svc);
+	AWAIT(fakesvc_counts(w.svc).resume >= 2);
+	for (size_t i = 0; i < ARRAY_LEN(f); i++) {
+		f[i].to_send = 10000;
+		flow_open(&f[i], loopback(target.port));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(f); i++)
+		AWAIT(f[i].eof);
+	tnl_upstream_status(w.u, &st);
+	assert_int_equal(st.sessions, 2); /* none was started in place of the paused one */
+	assert_int_equal(st.state, TNL_UP);
+	assert_false(idle.gone);
+	c.portal = false;
+	fakesvc_conf_set(w.svc, &c);
+	idle.no_read = false;
+	on_readable(&idle, idle.h);
+	AWAIT(idle.eof);
+	digest_check(&idle);
+	assert_int_equal(fakesvc_counts(w.svc).start, 2);
+	world_end();
+}
+
+/* The credentials are gone when the wire is: a person must act, and the flows are still there afterwards. */
+static void credentials_expire_meanwhile(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 3000000 }, held = { .to_send = 1000 };
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	w.no_credentials = true;
+	world_begin(&c);
+	credentials_write();
+	o = opts("id_ed25519");
+	o.connect_budget_ms = 300;
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	run_cmd("rm -r %s/.aws", d.dir);
+	fakesvc_cut(w.svc);
+	AWAIT(w.state == TNL_WAITING);
+	assert_int_equal(w.err, ST_EAUTH);
+	assert_string_equal(first_session().state, "waiting");
+	flow_open(&held, loopback(target.port));
+	t = now_ms();
+	do {
+		loop_turn(w.loop, 100);
+	} while (now_ms() - t < 700);
+	assert_false(held.failed || f.gone); /* the budget stands still */
+	credentials_write();
+	AWAIT(f.eof && held.eof);
+	digest_check(&f);
+	assert_int_equal(w.state, TNL_UP);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	assert_int_equal(fakesvc_counts(w.svc).resume, 1);
+	run_cmd("rm -r %s/.aws", d.dir);
+	world_end();
+}
+
+/* By an error instead of a missing token; the reason is told. */
+static void already_terminated(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 1, .no_read = true };
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.opened);
+	c.terminated = true;
+	fakesvc_conf_set(w.svc, &c);
+	t = now_ms();
+	fakesvc_cut(w.svc);
+	AWAIT(f.gone);
+	assert_true(now_ms() - t < 2000);
+	assert_non_null(strstr(w.text, "already terminated"));
+	AWAIT(w.state == TNL_UP && fakesvc_counts(w.svc).start == 2);
+	world_end();
+}
+
+/* A path that forgets us says nothing: two pings' time, and the session is resumed on another socket. */
+static void silent_wire(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 6000000 };
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	o.ping_ms = 400;
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	t = now_ms();
+	fakesvc_mute(w.svc);
+	AWAIT(fakesvc_counts(w.svc).sockets == 2);
+	assert_in_range(now_ms() - t, 700, 2000);
+	AWAIT(f.eof);
+	digest_check(&f);
+	assert_false(f.gone);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	world_end();
+}
+
+/* ssm-protocol, 4.3: an agent whose socket was cut may process a message twice. SSH finds out; nobody else could. */
+static void repeated_bytes(bool down, bool up)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 50000000 }, fresh = { .to_send = 1000000 };
+	struct tnl_opts o;
+	uint64_t t;
+
+	if (down)
+		f = (struct flow){ .to_get = 50000000 };
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(down ? f.got > 1000000 : f.sent > 1000000);
+	c.repeat_down = down;
+	c.repeat_up = up;
+	t = now_ms();
+	fakesvc_conf_set(w.svc, &c);
+	AWAIT(f.gone);
+	print_message("%llu ms: %s\n", (unsigned long long)(now_ms() - t), w.text);
+	assert_false(f.eof);
+	AWAIT(w.state == TNL_UP && fakesvc_counts(w.svc).start == 2);
+	flow_open(&fresh, loopback(target.port));
+	AWAIT(fresh.opened);
+	assert_true(now_ms() - t < 5000);
+	AWAIT(fresh.eof);
+	digest_check(&fresh);
+	world_end();
+}
+
+static void repeated_by_the_agent_down(void **state)
+{
+	(void)state;
+	repeated_bytes(true, false);
+}
+
+static void repeated_by_the_agent_up(void **state)
+{
+	(void)state;
+	repeated_bytes(false, true);
 }
 
 /* One start that fails. Return: ms until it was told. */
@@ -592,14 +871,6 @@ static void port_told_by_the_service(void **state)
 	AWAIT(w.err != 0);
 	assert_non_null(strstr(w.text, "port 22 of i-0123: connection to port 22 failed"));
 	world_end();
-}
-
-static void credentials_write(void)
-{
-	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = "
-		"AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
-		">%s/.aws/credentials",
-		d.dir, d.dir);
 }
 
 static void no_credentials(void **state)
@@ -871,6 +1142,14 @@ int main(void)
 		cmocka_unit_test(foreign_service_is_paced),
 		cmocka_unit_test(cut_and_resume),
 		cmocka_unit_test(over_and_anew),
+		cmocka_unit_test(portal_in_between),
+		cmocka_unit_test(network_changed),
+		cmocka_unit_test(another_session_takes_over),
+		cmocka_unit_test(credentials_expire_meanwhile),
+		cmocka_unit_test(already_terminated),
+		cmocka_unit_test(silent_wire),
+		cmocka_unit_test(repeated_by_the_agent_down),
+		cmocka_unit_test(repeated_by_the_agent_up),
 		cmocka_unit_test(unknown_target),
 		cmocka_unit_test(target_offline_at_start),
 		cmocka_unit_test(target_offline_later),
@@ -889,5 +1168,6 @@ int main(void)
 		cmocka_unit_test(idle_is_idle),
 	};
 
+	cmocka_set_test_filter(getenv("ONLY")); /* a case to run alone, by hand */
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "tunnel/tnl_resume.h"
+
+#include "base/util.h"
+
+static void down_note(struct tnl_resume *r, uint64_t now_ms)
+{
+	if (r->since_ms == 0)
+		r->since_ms = r->failed_ms = MAX(now_ms, 1U);
+}
+
+static uint64_t step_ms(const struct tnl_resume *r)
+{
+	const uint64_t doubled = (uint64_t)TNL_RESUME_FIRST_MS << MIN(r->tries - 2, 16U);
+	const uint64_t quarter = r->spent_ms / 4;
+
+	return MIN(doubled,
+		   MIN(MAX(quarter, TNL_RESUME_STEP_MIN_MS), (uint64_t)TNL_RESUME_STEP_MAX_MS));
+}
+
+uint64_t tnl_resume_failed(struct tnl_resume *r, uint64_t now_ms, uint64_t limit_ms,
+			   uint32_t random)
+{
+	uint64_t step;
+
+	down_note(r, now_ms);
+	r->spent_ms += MIN(now_ms - MIN(r->failed_ms, now_ms), TNL_RESUME_GAP_MAX_MS);
+	r->failed_ms = now_ms;
+	if (r->spent_ms >= limit_ms)
+		return TNL_RESUME_NEVER;
+	if (r->tries++ == 0)
+		return 0;
+	r->tries = MIN(r->tries, 32U);
+	step = step_ms(r);
+	return step / 2 + random % step;
+}
+
+void tnl_resume_waits(struct tnl_resume *r, uint64_t now_ms)
+{
+	down_note(r, now_ms);
+	r->failed_ms = now_ms;
+}
+
+uint64_t tnl_resume_hurry(struct tnl_resume *r, uint64_t now_ms)
+{
+	r->tries = MIN(r->tries, 1U);
+	return MAX(now_ms, r->failed_ms + TNL_RESUME_HURRY_MS);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+/*
+ * tnl_resume.h - when a session whose wire is down asks for it again, and when it gives up
+ *
+ * Only arithmetic: the owner passes times, holds the timer and does the asking. Times are ms of one clock that runs on through
+ * a suspend.
+ */
+#ifndef TUNNEL_TNL_RESUME_H
+#define TUNNEL_TNL_RESUME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TNL_RESUME_FIRST_MS 150U /* the second try; doubled from then on; ssm-protocol, 2.5 */
+/* The longest step is a quarter of the time that the wire has been down, within these two (ours): nobody waits much longer than
+ * the absence lasted, and a service that is away for long is asked twice a minute. */
+#define TNL_RESUME_STEP_MIN_MS 2500U
+#define TNL_RESUME_STEP_MAX_MS 30000U
+/* What one try and the pause before it can last at most (40 s of ResumeSession, 5 s of names, 15 s of WebSocket, 45 s of pause);
+ * time between two failures beyond it is a suspend and does not count */
+#define TNL_RESUME_GAP_MAX_MS 120000U
+#define TNL_RESUME_HURRY_MS                                                                        \
+	1000U /* ours: a change of the network brings the next try no nearer to the last one */
+#define TNL_RESUME_NEVER UINT64_MAX
+
+/* Zeroed: the wire is up. */
+struct tnl_resume {
+	uint64_t since_ms;  /* when the wire was lost; 0: it is up */
+	uint64_t failed_ms; /* the last failure, or the last time that a person was waited for */
+	uint64_t spent_ms;  /* of trying, without suspends and without waiting for a person */
+	uint32_t tries;	    /* failures since the wire was lost or the network changed */
+};
+
+static inline bool tnl_resume_is_down(const struct tnl_resume *r)
+{
+	return r->since_ms != 0;
+}
+
+/**
+ * tnl_resume_failed() - the wire was lost, or one more try failed
+ * @limit_ms: how long it is tried; @random: for the jitter of half a step each way
+ * Return: ms until the next try, 0 the first time; TNL_RESUME_NEVER: @limit_ms of trying are over
+ */
+uint64_t tnl_resume_failed(struct tnl_resume *r, uint64_t now_ms, uint64_t limit_ms,
+			   uint32_t random);
+/** tnl_resume_waits() - the try ended because a person must act first: this time does not count */
+void tnl_resume_waits(struct tnl_resume *r, uint64_t now_ms);
+/** tnl_resume_hurry() - the network has changed. Return: when the next try is due at the latest; the steps are short again */
+uint64_t tnl_resume_hurry(struct tnl_resume *r, uint64_t now_ms);
+
+#endif
