@@ -52,11 +52,13 @@ static const char *bytes(char out[32], json_int_t n)
 
 static void print_session(const json_t *s)
 {
-	char age[32], in[32], out[32];
+	char age[32], in[32], out[32], paused[64] = "";
 
-	printf("    %-10s %s on %s, %s, %" JSON_INTEGER_FORMAT
+	if (num(s, "paused_ms") > 0)
+		snprintf(paused, sizeof(paused), " for %s", duration(age, num(s, "paused_ms")));
+	printf("    %-10s%s %s on %s, %s, %" JSON_INTEGER_FORMAT
 	       " channels, RTT %.1f ms, %s in, %s out\n",
-	       str(s, "state"), str(s, "session_id"), str(s, "target"),
+	       str(s, "state"), paused, str(s, "session_id"), str(s, "target"),
 	       duration(age, num(s, "age_ms")), num(s, "channels"), (double)num(s, "rtt_us") / 1000,
 	       bytes(in, num(s, "bytes_in")), bytes(out, num(s, "bytes_out")));
 }

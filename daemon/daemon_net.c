@@ -171,6 +171,8 @@ static void on_routes_settled(void *arg, uint64_t now_ms)
 	struct daemon *d = arg;
 
 	(void)now_ms;
+	for (size_t i = 0; i < d->config->n_upstreams; i++)
+		tnl_upstream_hurry(d->upstreams[i].tnl);
 	if (d->phase != DAEMON_STOPPING && routes_apply(d, false) < 0)
 		log_warn("the routes could not be brought up to date with this machine's");
 }

@@ -18,14 +18,14 @@ static const char *phase_name(enum daemon_phase p)
 
 static json_t *session_json(const struct tnl_session_status *s)
 {
-	return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:i, s:I, s:I, s:I, s:I, s:I}",
 			 "session_id", s->session_id, "target", s->target, "state", s->state,
-			 "age_ms", (json_int_t)s->age_ms, "channels", (int)s->channels,
-			 "pending_opens", (int)s->pending_opens, "rtt_us", (json_int_t)s->rtt_us,
-			 "max_payload", (int)s->max_payload, "bytes_in", (json_int_t)s->bytes_in,
-			 "bytes_out", (json_int_t)s->bytes_out, "messages_in",
-			 (json_int_t)s->messages_in, "messages_out", (json_int_t)s->messages_out,
-			 "resent", (json_int_t)s->resent);
+			 "age_ms", (json_int_t)s->age_ms, "paused_ms", (json_int_t)s->paused_ms,
+			 "channels", (int)s->channels, "pending_opens", (int)s->pending_opens,
+			 "rtt_us", (json_int_t)s->rtt_us, "max_payload", (int)s->max_payload,
+			 "bytes_in", (json_int_t)s->bytes_in, "bytes_out", (json_int_t)s->bytes_out,
+			 "messages_in", (json_int_t)s->messages_in, "messages_out",
+			 (json_int_t)s->messages_out, "resent", (json_int_t)s->resent);
 }
 
 static json_t *upstream_json(const struct upstream *u)
