@@ -93,6 +93,7 @@ void ags_start(struct ags *all, const json_t *body);
 void ags_terminate(struct ags *all, const json_t *body);
 /** ags_reopened() - the answer to session.reopen */
 void ags_reopened(struct ags *all, const json_t *body);
+uint32_t ags_count(const struct ags *all);
 /** ags_online() - the control connection stands (again): ends that could not be told are told, lost sockets reopened */
 void ags_online(struct ags *all);
 

@@ -5,8 +5,8 @@
  * Theory of operation: with a uid and token from an earlier life the connection counts as online as
  * soon as it is open, and the first message is a heartbeat; the gateway's "invalid_token" or
  * "not_registered" sends us to registration on the same connection. Any loss leads back to WAITING
- * with a delay that doubles from 1 s to 60 s, with jitter; a connection that was online for 10 s sets
- * it back. A gateway from which nothing came for 60 s, heartbeats being answered, is given up.
+ * with a delay that doubles from 1 s to 60 s, with jitter, and stays at 5 s while there are sessions: a
+ * gateway that was restarted keeps them for 60 s only. A connection that was online for 10 s sets it back. A gateway from which nothing came for 60 s, heartbeats being answered, is given up.
  *
  * States: WAITING for the dial timer; DIALING; REGISTERING: init sent; PROVING: complete sent; ONLINE.
  */
@@ -26,10 +26,11 @@
 
 #define BACKOFF_FIRST_MS 1000U /* gateway.md, Registration, rules */
 #define BACKOFF_MAX_MS 60000U
-#define STEADY_MS 10000U    /* ours: online for so long sets the back-off back */
-#define HEARTBEAT_MS 20000U /* gateway.md */
-#define SILENCE_MS 60000U   /* ours: three heartbeats without an answer */
-#define ANSWER_MS 30000U    /* ours: for a registration's answer */
+#define BACKOFF_HELD_MS 5000U /* ours: with sessions */
+#define STEADY_MS 10000U      /* ours: online for so long sets the back-off back */
+#define HEARTBEAT_MS 20000U   /* gateway.md */
+#define SILENCE_MS 60000U     /* ours: three heartbeats without an answer */
+#define ANSWER_MS 30000U      /* ours: for a registration's answer */
 
 enum link_state { WAITING, DIALING, REGISTERING, PROVING, ONLINE, STATE_N };
 
@@ -295,12 +296,14 @@ static const struct ws_events link_events = {
 
 static void wait_and_dial(struct ag_link *l)
 {
+	const uint32_t max_ms = ags_count(l->ag->sessions) ? BACKOFF_HELD_MS : BACKOFF_MAX_MS;
 	uint32_t rnd;
 
 	if (l->state == ONLINE && now(l) - l->online_ms >= STEADY_MS)
 		l->backoff_ms = BACKOFF_FIRST_MS;
 	l->conn = 0;
 	set_state(l, WAITING, "no connection");
+	l->backoff_ms = MIN(l->backoff_ms, max_ms);
 	codec_random(&rnd, sizeof(rnd));
 	set_timer(l, l->backoff_ms / 2 + rnd % (l->backoff_ms / 2 + 1));
 	l->backoff_ms = MIN(l->backoff_ms * 2, BACKOFF_MAX_MS);

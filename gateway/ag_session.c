@@ -7,7 +7,8 @@
  * (struct ag_mode), which has the TCP side. Back-pressure both ways: TCP is read only while ssm_chan has
  * room; what the TCP socket does not take waits in a bounded buffer, and when that is full data() says
  * ST_EAGAIN, so that nothing is acknowledged. A lost data socket is reopened with a fresh token (session.reopen); numbering and
- * buffers stay. End of file from sshd: wait until all is acknowledged, 2 s at most, then end. The end
+ * buffers stay, the port only waits. Whether the session still lives the gateway says, also after its own restart;
+ * without a gateway for GONE_MS it ends. End of file from sshd: wait until all is acknowledged, 2 s at most, then end. The end
  * is told by session.end, later if the control connection is down just then.
  *
  * States: AGS_LIVE; AGS_FLUSHING after end of file; AGS_OVER, to be freed by the reaper.
@@ -28,6 +29,8 @@
 #define SESSIONS_MAX 256U   /* ours */
 #define RETRY_FIRST_MS 100U /* ssm-protocol 2.6: 100..199 ms, doubled, 5 s at most */
 #define RETRY_MAX_MS 5000U
+#define GONE_MS                                                                                    \
+	1800000U      /* ours: longer than any gateway keeps a session for a client that is away */
 #define ENDS_MAX 256U /* session.end messages that wait for the control connection */
 
 static const struct {
@@ -222,6 +225,11 @@ static void on_ws_open(void *arg, ws_conn c)
 	s->conn = c;
 	s->ws_open = true;
 	s->retry_ms = RETRY_FIRST_MS;
+	if (s->lost_ms)
+		log_info("session %s: data channel back after %llu ms", s->id,
+			 (unsigned long long)(loop_now_ms(ags_loop(s)) - s->lost_ms));
+	s->lost_ms = 0;
+	loop_timer_cancel(ags_loop(s), &s->gone);
 	codec_uuid4(raw);
 	codec_uuid_str(uuid, raw);
 	send_json(s, json_pack("{s:s, s:s, s:s, s:s, s:s}", "MessageSchemaVersion", "1.0",
@@ -266,6 +274,25 @@ static void retry_later(struct ag_session *s)
 	s->retry_ms = MIN(s->retry_ms * 2, RETRY_MAX_MS);
 }
 
+static void note_lost(struct ag_session *s, int err, int status, const char *reason)
+{
+	if (s->lost_ms) { /* one more try that failed */
+		log_debug("session %s: data channel: %s %s (%d)", s->id, st_strerror(err),
+			  text_safe(reason).s, status);
+		return;
+	}
+	log_info("session %s: data channel lost: %s %s (%d)", s->id, st_strerror(err),
+		 text_safe(reason).s, status);
+	s->lost_ms = MAX(loop_now_ms(ags_loop(s)), 1U);
+	ags_timer_set(s, &s->gone, GONE_MS);
+}
+
+static void on_gone(void *arg, uint64_t now_ms)
+{
+	(void)now_ms;
+	ags_end(arg, "Failed", "the gateway has been away for too long");
+}
+
 static void on_ws_closed(void *arg, ws_conn c, int err, int status, const char *reason)
 {
 	struct ag_session *s = arg;
@@ -275,8 +302,7 @@ static void on_ws_closed(void *arg, ws_conn c, int err, int status, const char *
 	s->ws_open = false;
 	if (s->state == AGS_OVER)
 		return;
-	log_debug("session %s: data channel lost: %s %s (%d)", s->id, st_strerror(err),
-		  text_safe(reason).s, status);
+	note_lost(s, err, status, reason ? reason : "");
 	ssm_chan_transport_down(s->chan, ags_now_us(s));
 	retry_later(s);
 	ags_flush_later(s);
@@ -324,6 +350,7 @@ static void session_free(struct ag_session *s)
 	struct loop *loop = ags_loop(s);
 
 	loop_timer_cancel(loop, &s->retry);
+	loop_timer_cancel(loop, &s->gone);
 	loop_timer_cancel(loop, &s->limit);
 	loop_timer_cancel(loop, &s->pace);
 	loop_timer_cancel(loop, &s->chan_due);
@@ -412,6 +439,7 @@ static struct ag_session *session_new(struct ags *all, const char *id)
 	text_copy(s->id, sizeof(s->id), id);
 	buf_init(&s->to_tcp, AGS_TO_TCP_MAX);
 	loop_timer_init(&s->retry, on_retry, s);
+	loop_timer_init(&s->gone, on_gone, s);
 	loop_timer_init(&s->limit, ag_tcp_on_limit, s);
 	loop_timer_init(&s->pace, ag_tcp_on_pace, s);
 	loop_timer_init(&s->chan_due, on_chan_due, s);
@@ -552,6 +580,11 @@ void ags_reopened(struct ags *all, const json_t *body)
 	s->token = new_token;
 	loop_timer_cancel(ags_loop(s), &s->retry);
 	session_dial(s);
+}
+
+uint32_t ags_count(const struct ags *all)
+{
+	return all->table.used;
 }
 
 void ags_online(struct ags *all)

@@ -61,6 +61,8 @@ struct ag_session {
 	char *url, *token;
 	uint32_t retry_ms;
 	struct loop_timer retry; /* ask for a fresh token */
+	struct loop_timer gone;	 /* give up */
+	uint64_t lost_ms;	 /* when the data channel was lost; 0: it was not, or is back */
 	/* the TCP connection */
 	int fd; /* -1: none */
 	loop_watch watch;
