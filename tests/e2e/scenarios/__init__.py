@@ -3,7 +3,8 @@
 import importlib
 
 _all = {}
-_modules = ("laboratory", "traffic", "endings", "rules", "faults", "startup", "keys", "cleanup", "caller", "text", "idle", "registration", "awscli")
+_modules = ("laboratory", "traffic", "endings", "rules", "faults", "resume", "startup", "keys", "cleanup", "caller", "text", "idle", "registration",
+            "awscli")
 
 
 class Scenario:
