@@ -5,8 +5,28 @@
 
 static void down_note(struct tnl_resume *r, uint64_t now_ms)
 {
-	if (r->since_ms == 0)
-		r->since_ms = r->failed_ms = MAX(now_ms, 1U);
+	if (r->since_ms != 0)
+		return;
+	if (now_ms - MIN(r->up_ms, now_ms) >= TNL_RESUME_STEADY_MS)
+		tnl_resume_heard(r);
+	if (r->tries == 0)
+		r->failed_ms = now_ms;
+	r->since_ms = MAX(now_ms, 1U);
+}
+
+uint64_t tnl_resume_up(struct tnl_resume *r, uint64_t now_ms)
+{
+	const uint64_t ms = r->since_ms != 0 ? now_ms - MIN(r->since_ms, now_ms) : 0;
+
+	r->since_ms = 0;
+	r->up_ms = now_ms;
+	return ms;
+}
+
+void tnl_resume_heard(struct tnl_resume *r)
+{
+	r->spent_ms = 0;
+	r->tries = 0;
 }
 
 static uint64_t step_ms(const struct tnl_resume *r)

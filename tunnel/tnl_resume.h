@@ -21,14 +21,18 @@
 #define TNL_RESUME_GAP_MAX_MS 120000U
 #define TNL_RESUME_HURRY_MS                                                                        \
 	1000U /* ours: a change of the network brings the next try no nearer to the last one */
+#define TNL_RESUME_STEADY_MS                                                                       \
+	10000U /* ours: a wire that stood for so long was a good one, though nothing was said */
 #define TNL_RESUME_NEVER UINT64_MAX
 
-/* Zeroed: the wire is up. */
+/* Zeroed: the wire is up, and a good one. A service that takes the open message and closes answers nothing: such a wire is one more
+ * failure, so the steps go on until something was heard on one. */
 struct tnl_resume {
 	uint64_t since_ms;  /* when the wire was lost; 0: it is up */
+	uint64_t up_ms;	    /* when it came up last */
 	uint64_t failed_ms; /* the last failure, or the last time that a person was waited for */
 	uint64_t spent_ms;  /* of trying, without suspends and without waiting for a person */
-	uint32_t tries;	    /* failures since the wire was lost or the network changed */
+	uint32_t tries;	    /* failures since a good wire, or since the network changed */
 };
 
 static inline bool tnl_resume_is_down(const struct tnl_resume *r)
@@ -43,6 +47,10 @@ static inline bool tnl_resume_is_down(const struct tnl_resume *r)
  */
 uint64_t tnl_resume_failed(struct tnl_resume *r, uint64_t now_ms, uint64_t limit_ms,
 			   uint32_t random);
+/** tnl_resume_up() - there is a new wire. Return: ms that there was none */
+uint64_t tnl_resume_up(struct tnl_resume *r, uint64_t now_ms);
+/** tnl_resume_heard() - the wire is up and something came: it is a good one, what was before is forgotten */
+void tnl_resume_heard(struct tnl_resume *r);
 /** tnl_resume_waits() - the try ended because a person must act first: this time does not count */
 void tnl_resume_waits(struct tnl_resume *r, uint64_t now_ms);
 /** tnl_resume_hurry() - the network has changed. Return: when the next try is due at the latest; the steps are short again */

@@ -309,12 +309,13 @@ static int ssm_start(struct tnl_session *s, uint32_t max_payload)
 static void wire_is_back(struct tnl_session *s)
 {
 	const uint64_t now_ms = loop_now_ms(s->u->loop);
+	uint64_t ms;
 
 	if (!tnl_resume_is_down(&s->resume))
 		return;
+	ms = tnl_resume_up(&s->resume, now_ms);
 	log_info("%s: session with %s resumed after %llu ms", s->u->o.name, text_safe(s->target).s,
-		 (unsigned long long)(now_ms - s->resume.since_ms));
-	s->resume = (struct tnl_resume){ 0 };
+		 (unsigned long long)ms);
 	s->waits = false;
 	s->kex_since_ms = now_ms;
 	limit_arm(s);
@@ -349,6 +350,7 @@ static void wire_on_message(void *arg, const uint8_t *p, size_t len)
 	if (s->ssm == NULL)
 		return;
 	s->heard_ms = loop_now_ms(s->u->loop);
+	tnl_resume_heard(&s->resume);
 	r = ssm_chan_input(s->ssm, p, len, loop_now_us(s->u->loop));
 	if (r < 0 && r != ST_ECLOSED)
 		log_limited(loop_now_ms(s->u->loop), LOG_WARN, "%s: a message was dropped: %s",

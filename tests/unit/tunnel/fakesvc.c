@@ -383,6 +383,10 @@ static void open_message(struct fakesvc *f, ws_conn c, const uint8_t *p, size_t 
 
 		if (strcmp(s->token, token) != 0)
 			continue;
+		if (f->conf.closes_sockets) {
+			ws_drop(f->ws, c);
+			break;
+		}
 		f->counts.sockets++;
 		s->conn = c;
 		s->token[0] = '\0'; /* it serves once */

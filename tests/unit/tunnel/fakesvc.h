@@ -21,6 +21,7 @@ struct fakesvc_conf {
 	const char *no_target;	/* answered InvalidInstanceId */
 	bool no_resume;		/* ResumeSession gives no token */
 	bool agent_deaf;	/* no handshake */
+	bool closes_sockets;	/* at their open message */
 	bool portal;	 /* ResumeSession is answered by somebody else: HTTP 403 and a page */
 	bool terminated; /* ResumeSession is answered by an error: already terminated */
 	bool repeat_down,

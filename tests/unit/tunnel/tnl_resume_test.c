@@ -3,7 +3,7 @@
  * tnl_resume_test.c - the times of resuming
  *
  * the first try is at once; steps double, with jitter; the longest step grows with the absence; minutes are tried, and no more;
- * a suspend and the wait for a person don't count; a changed network makes it hurry; zero is up
+ * wires that come up and say nothing are failures; a suspend and the wait for a person don't count; a changed network hurries
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,9 +95,55 @@ static void minutes_and_no_more(void **state)
 	assert_true(absence(&r, &now, 850000, 12345) != TNL_RESUME_NEVER);
 	assert_true(absence(&r, &now, 100000, 12345) == TNL_RESUME_NEVER);
 	assert_true(now - T0 >= LIMIT_MS && now - T0 < LIMIT_MS + 45001);
-	/* up again: all is forgotten */
-	r = (struct tnl_resume){ 0 };
+	/* up again, and it speaks: all is forgotten */
+	assert_true(tnl_resume_up(&r, now) == now - T0);
+	tnl_resume_heard(&r);
 	assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
+}
+
+/* The service takes each open message and closes: no tight loop, and an end. */
+static void up_and_down(void **state)
+{
+	struct tnl_resume r = { 0 };
+	uint64_t now = T0;
+	uint32_t tries = 0;
+
+	(void)state;
+	for (;;) {
+		const uint64_t d = tnl_resume_failed(&r, now, LIMIT_MS, 0);
+
+		if (d == TNL_RESUME_NEVER)
+			break;
+		assert_true(tries++ == 0 ? d == 0 : d >= TNL_RESUME_FIRST_MS / 2);
+		now += d + 50;
+		assert_int_equal(tnl_resume_up(&r, now), d + 50);
+		assert_false(tnl_resume_is_down(&r));
+		now += 20;
+	}
+	assert_true(now - T0 >= LIMIT_MS && now - T0 < LIMIT_MS + 45001);
+	assert_true(tries < 200);
+}
+
+static void good_wires(void **state)
+{
+	struct tnl_resume r = { 0 };
+	uint64_t now = T0;
+
+	(void)state;
+	absence(&r, &now, 100000, 0);
+	/* it stood, though nobody said a word */
+	tnl_resume_up(&r, now);
+	now += TNL_RESUME_STEADY_MS;
+	assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
+	/* cut again and again, but each speaks before: each time at once */
+	for (int i = 0; i < 20; i++, now += 100) {
+		tnl_resume_up(&r, now);
+		tnl_resume_heard(&r);
+		assert_int_equal(tnl_resume_failed(&r, now + 50, LIMIT_MS, 0), 0);
+	}
+	/* it never spoke, and went sooner: the steps go on */
+	tnl_resume_up(&r, now);
+	assert_int_equal(tnl_resume_failed(&r, now + 50, LIMIT_MS, 0), TNL_RESUME_FIRST_MS / 2);
 }
 
 static void suspend_does_not_count(void **state)
@@ -151,6 +197,8 @@ int main(void)
 		cmocka_unit_test(steps_double),
 		cmocka_unit_test(steps_follow_the_absence),
 		cmocka_unit_test(minutes_and_no_more),
+		cmocka_unit_test(up_and_down),
+		cmocka_unit_test(good_wires),
 		cmocka_unit_test(suspend_does_not_count),
 		cmocka_unit_test(waiting_does_not_count),
 		cmocka_unit_test(hurry),
