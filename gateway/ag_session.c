@@ -29,9 +29,9 @@
 #define SESSIONS_MAX 256U   /* ours */
 #define RETRY_FIRST_MS 100U /* ssm-protocol 2.6: 100..199 ms, doubled, 5 s at most */
 #define RETRY_MAX_MS 5000U
-#define GONE_MS                                                                                    \
-	1800000U      /* ours: longer than any gateway keeps a session for a client that is away */
-#define ENDS_MAX 256U /* session.end messages that wait for the control connection */
+#define STEADY_MS 10000U /* ours: a socket that stood for so long was a good one, though silent */
+#define GONE_MS 1800000U /* ours: longer than a gateway waits for a client */
+#define ENDS_MAX 256U	 /* session.end messages that wait for the control connection */
 
 static const struct {
 	const char *name;
@@ -224,7 +224,7 @@ static void on_ws_open(void *arg, ws_conn c)
 
 	s->conn = c;
 	s->ws_open = true;
-	s->retry_ms = RETRY_FIRST_MS;
+	s->open_ms = loop_now_ms(ags_loop(s));
 	if (s->lost_ms)
 		log_info("session %s: data channel back after %llu ms", s->id,
 			 (unsigned long long)(loop_now_ms(ags_loop(s)) - s->lost_ms));
@@ -252,6 +252,7 @@ static void on_ws_message(void *arg, ws_conn c, const uint8_t *p, size_t len, bo
 	(void)text;
 	if (s->state == AGS_OVER)
 		return;
+	s->retry_ms = RETRY_FIRST_MS;
 	r = ssm_chan_input(s->chan, p, len, ags_now_us(s));
 	if (r < 0 && r != ST_ECLOSED)
 		log_limited(loop_now_ms(ags_loop(s)), LOG_WARN, "session %s: message dropped: %s",
@@ -296,12 +297,16 @@ static void on_gone(void *arg, uint64_t now_ms)
 static void on_ws_closed(void *arg, ws_conn c, int err, int status, const char *reason)
 {
 	struct ag_session *s = arg;
+	const bool was_open = s->ws_open;
 
 	(void)c;
 	s->conn = 0;
 	s->ws_open = false;
 	if (s->state == AGS_OVER)
 		return;
+	/* One that is closed at its open message was no success: the delays go on. */
+	if (was_open && loop_now_ms(ags_loop(s)) - s->open_ms >= STEADY_MS)
+		s->retry_ms = RETRY_FIRST_MS;
 	note_lost(s, err, status, reason ? reason : "");
 	ssm_chan_transport_down(s->chan, ags_now_us(s));
 	retry_later(s);

@@ -58,6 +58,7 @@ struct ag_session {
 	/* the data channel's socket */
 	ws_conn conn; /* 0: none */
 	bool ws_open;
+	uint64_t open_ms; /* when it opened */
 	char *url, *token;
 	uint32_t retry_ms;
 	struct loop_timer retry; /* ask for a fresh token */
