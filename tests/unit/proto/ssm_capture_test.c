@@ -75,7 +75,7 @@ static const struct place places[] = {
 	{ "a closed port forwarded, our client", '3', SSM_ROLE_CLIENT, CLIENT_READY, .acks = 4,
 	  .streams = 5 },
 	{ "a closed port forwarded, our agent", '3', SSM_ROLE_AGENT, TERMINATED, .acks = 5,
-	  .streams = 4, .late_data = 1 },
+	  .streams = 4 },
 	{ "SSH to a closed port, our client", '4', SSM_ROLE_CLIENT,
 	  CLIENT_READY "; closed at channel_closed: ST_ECLOSED 'document process failed "
 		       "unexpectedly: ipc messaging received timeout signal , check "
