@@ -29,7 +29,7 @@
 #define WIRE_BYTES 2048U
 #define CHUNK 300U
 #define TYPED 70U	   /* messages of their own: more than a ring's first size */
-#define BULK_BYTES 10000U  /* that may join each other */
+#define BULK_BYTES 4000U   /* that may join each other */
 #define HEAL_ROUNDS 20000U /* far more than needed */
 
 /* ---- allocation ---- */
@@ -336,11 +336,11 @@ static bool is_done(const struct play *w)
 
 static void worst(struct play *w)
 {
-	for (int n = 0; n < 40 && !is_over(w); n++) {
+	for (int n = 0; n < 26 && !is_over(w); n++) {
 		refuse(w, n & 1, n % 10 > 6);
-		if (n == 20)
+		if (n == 12)
 			cut(w, CLIENT);
-		if (n == 30)
+		if (n == 18)
 			cut(w, AGENT);
 		round_go(w, n % 3 == 1);
 	}
@@ -415,8 +415,8 @@ static void each_fails(bool encrypted, long many)
 	}
 	print_message("%u allocations, %u sessions went on\n", played, done - 1);
 	assert_true(played > 100);
-	/* that of one message or acknowledgement ends nothing */
-	assert_true(done > played / 2);
+	/* a message or an acknowledgement less ends nothing; a step of the handshake may */
+	assert_true(done > played / 3);
 }
 
 static void ours_fail_once(void **state)
