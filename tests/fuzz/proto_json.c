@@ -52,7 +52,8 @@ static void properties(const uint8_t *p, size_t len)
 {
 	char *text = strndup((const char *)p, len);
 
-	ST_ASSERT(text);
+	if (!text)
+		abort();
 	ssm_properties_read(text);
 	free(text);
 }
@@ -61,7 +62,8 @@ static void version(const uint8_t *p, size_t len)
 {
 	char *text = strndup((const char *)p, len);
 
-	ST_ASSERT(text);
+	if (!text)
+		abort();
 	/* what nobody announces gets no newer feature; keepalives are an old one */
 	if (strspn(text, ".") == strlen(text))
 		ST_ASSERT(!ssm_features_of_agent(text).mux);
