@@ -7,7 +7,7 @@
  * with our agent in the stock agent's: the same states, the payloads in order, the same answers. Where ours differs on purpose, the table below has the count:
  * - our client acknowledges old numbers again; the stock client does not (ssm-protocol, 4.3)
  * - an acknowledgement that ours wrote into a socket that was cut is not in the record
- * - data waits for the first data's acknowledgement (4.3); nothing behind a message that the owner
+ * - a client's data waits for the first data's acknowledgement (4.3); nothing behind a message that the owner
  *   has not taken is acknowledged (9, trap 8)
  * - resends: ours backs off, where the stock agent repeats every 100 ms; what the stock client
  *   repeats although it was acknowledged, ours does not
