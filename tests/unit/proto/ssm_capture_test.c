@@ -4,11 +4,12 @@
  *
  * Cases: every recorded frame decodes and is written again byte by byte; the opening texts and session
  * states are the ones that we write; each session with our client in the stock client's place, and
- * with our agent in the stock agent's: the same states, the payloads in order, the same answers. Where ours differs on purpose, the table below has the count:
+ * with our agent in the stock agent's: the same states, the payloads in order, the same answers. Where
+ * ours differs on purpose, the table below has the count:
  * - our client acknowledges old numbers again; the stock client does not (ssm-protocol, 4.3)
  * - an acknowledgement that ours wrote into a socket that was cut is not in the record
- * - a client's data waits for the first data's acknowledgement (4.3); nothing behind a message that the owner
- *   has not taken is acknowledged (9, trap 8)
+ * - a client's data waits for the first data's acknowledgement (4.3); nothing behind a message that the
+ *   owner has not taken is acknowledged (9, trap 8)
  * - resends: ours backs off, where the stock agent repeats every 100 ms; what the stock client
  *   repeats although it was acknowledged, ours does not
  * - the stock client leaves without a word; ours sends TerminateSession (4.3, 11)
