@@ -28,6 +28,7 @@ struct script {
 	struct ssm_chan *chan;
 	enum ssm_role role;
 	uint64_t now_us;
+	uint64_t date_ms; /* of what is put in */
 	bool refuse;
 	unsigned ready, closed, keys;
 	uint64_t delivered; /* calls of data() that took */
@@ -117,7 +118,7 @@ static void put(struct script *s, struct ssm_msg *m)
 	ssize_t n;
 
 	ST_ASSERT(wire);
-	m->created_ms = 1;
+	m->created_ms = MAX(s->date_ms, 1U);
 	n = ssm_msg_encode(wire, cap, m);
 	if (n > 0)
 		ssm_chan_input(s->chan, wire, (size_t)n, s->now_us);
@@ -260,7 +261,7 @@ static void op(struct script *s)
 	size_t len;
 	const uint8_t *p;
 
-	switch (take(s) % 18) {
+	switch (take(s) % 20) {
 	case 0:
 		len = take(s);
 		len |= (size_t)(take(s) & 7) << 8;
@@ -285,6 +286,12 @@ static void op(struct script *s)
 	case 13: pass_time(s, take(s) * UINT64_C(4000000)); break;
 	case 14: handshake(s, stream); break;
 	case 15: key_give(s); break;
+	case 17: s->date_ms += take(s); break;
+	case 18:
+		len = sizeof(s->date_ms);
+		p = take_bytes(s, &len);
+		memcpy(&s->date_ms, p, len);
+		break;
 	case 16: ssm_chan_key_failed(s->chan, "no", s->now_us); break;
 	default:
 		len = take(s);
