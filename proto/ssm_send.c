@@ -132,19 +132,20 @@ static void flight_uncount(struct ssm_snd *s, struct ssm_out *e)
 	s->flight_msgs--;
 }
 
+/* The peer has it. */
 static void forget(struct ssm_snd *s, struct ssm_out *e)
 {
 	flight_uncount(s, e);
 	list_del(&e->node);
-	if (list_linked(&e->stale_node)) {
-		list_del(&e->stale_node);
-		s->stale_n--;
-		s->stale_bytes -= e->len;
-	} else {
-		*ssm_snd_slot(s, e->seq) = NULL;
-	}
 	s->known_n++;
 	free(e);
+}
+
+static void stale_del(struct ssm_snd *s, struct ssm_out *e)
+{
+	list_del(&e->stale_node);
+	s->stale_n--;
+	s->stale_bytes -= e->len;
 }
 
 /* The stale messages that the peer has: of known_n messages no more than @seq + 1 are not later. */
@@ -153,8 +154,10 @@ static void stale_prove(struct ssm_snd *s)
 	while (s->no_reack && !list_empty(&s->stale)) {
 		struct ssm_out *e = container_of(s->stale.head.next, struct ssm_out, stale_node);
 
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): list_del() took the freed one off the head */
 		if (s->known_n - e->seq <= SSM_STALE_PROOF)
 			return;
+		stale_del(s, e);
 		forget(s, e);
 	}
 }
@@ -356,6 +359,10 @@ void ssm_snd_ack(struct ssm_chan *c, int64_t seq, uint64_t peer_ms)
 		measure(c, e, peer_ms);
 	if (!ssm_pt_is_handshake(e->payload_type))
 		s->peer_ready = true;
+	if (list_linked(&e->stale_node))
+		stale_del(s, e);
+	else
+		*ssm_snd_slot(s, seq) = NULL;
 	forget(s, e);
 	base_advance(s);
 }

@@ -9,6 +9,7 @@
  */
 #include "app.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -115,8 +116,8 @@ static int plain_take(struct sim_app *a, const uint8_t *p, size_t len)
 
 		if (memcmp(p + done, pattern(!a->end->side, a->received + done), n) == 0)
 			continue;
-		sim_fail(a->end->sim, "wrong bytes arrived within %llu..%llu",
-			 (unsigned long long)a->received, (unsigned long long)(a->received + len));
+		sim_fail(a->end->sim, "wrong bytes within %zu from %" PRIu64 " on", len,
+			 a->received);
 		break;
 	}
 	a->received += len;

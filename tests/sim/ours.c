@@ -205,15 +205,16 @@ static void end_free(struct sim_end *e)
 	free(ours_of(e));
 }
 
-static const struct sim_end_ops ops[SIM_ENDS] = {
-#define OURS(n)                                                                                    \
+#define OURS_OPS(text)                                                                             \
 	{                                                                                          \
-		.name = n, .input = input, .transport = transport, .deadline = deadline,           \
+		.name = (text), .input = input, .transport = transport, .deadline = deadline,      \
 		.expire = expire, .settle = settle, .resume_input = resume_input, .idle = idle,    \
-		.free = end_free                                                                   \
+		.free = end_free,                                                                  \
 	}
-	[SIM_CLIENT] = OURS("our client"),
-	[SIM_AGENT] = OURS("our agent"),
+
+static const struct sim_end_ops ops[SIM_ENDS] = {
+	[SIM_CLIENT] = OURS_OPS("our client"),
+	[SIM_AGENT] = OURS_OPS("our agent"),
 };
 
 struct sim_end *ours_new(struct sim_session *ss, int side, const struct ours_opts *opts)

@@ -218,9 +218,7 @@ struct sim_packet *sim_packet_new(struct sim *s, size_t len)
 	} else {
 		size_t cap = MAX(len, SIM_PACKET_POOLED);
 
-		p = malloc(sizeof(*p) + cap);
-		if (!p)
-			ST_BUG("no memory for a packet of %zu bytes", len);
+		p = sim_xmalloc(sizeof(*p) + cap);
 		p->cap = (uint32_t)cap;
 	}
 	p->refs = 1;

@@ -158,7 +158,7 @@ static void shrinks_by_the_excess(void **state)
 static void grows_slowly_after_delay(void **state)
 {
 	struct ssm_window w;
-	uint64_t now_us = 1000 * MS;
+	const uint64_t now_us = 1000 * MS;
 
 	(void)state;
 	ssm_window_init(&w, KIB(64), KIB(1024));
@@ -168,7 +168,7 @@ static void grows_slowly_after_delay(void **state)
 	assert_int_equal(w.bytes, KIB(65));
 	ssm_window_acked(&w, 50 * MS, KIB(1), true, now_us);
 	assert_int_equal(w.bytes, KIB(65) + 128);
-	ssm_window_acked(&w, 50 * MS, KIB(1), true, now_us += 1000 * MS); /* 16 RTTs later */
+	ssm_window_acked(&w, 50 * MS, KIB(1), true, now_us + 1000 * MS); /* 16 RTTs later */
 	assert_int_equal(w.bytes, KIB(66) + 128);
 }
 
