@@ -13,10 +13,10 @@
 
 #define TNL_RESUME_FIRST_MS 150U /* the second try; doubled from then on; ssm-protocol, 2.5 */
 /* The longest step is a quarter of the time that the wire has been down, within these two (ours): nobody waits much longer than
- * the absence lasted, and a service that is away for long is asked twice a minute. */
+ * the absence lasted, and a service that is away for long is asked three times a minute. */
 #define TNL_RESUME_STEP_MIN_MS 2500U
-#define TNL_RESUME_STEP_MAX_MS 30000U
-/* What one try and the pause before it can last at most (40 s of ResumeSession, 5 s of names, 15 s of WebSocket, 45 s of pause);
+#define TNL_RESUME_STEP_MAX_MS 20000U /* with its jitter 10 to 30 s */
+/* What one try and the pause before it can last at most (40 s of ResumeSession, 5 s of names, 15 s of WebSocket, 30 s of pause);
  * time between two failures beyond it is a suspend and does not count */
 #define TNL_RESUME_GAP_MAX_MS 120000U
 #define TNL_RESUME_HURRY_MS                                                                        \

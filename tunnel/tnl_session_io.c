@@ -13,6 +13,7 @@
 #include "tunnel/tnl_session_internal.h"
 
 #define FLUSH_ROUNDS 4 /* ours: then other tasks get their turn */
+#define SLEPT_MS 5000U /* ours: no turn of the loop lasts so long */
 
 void tnl_session_kick(struct tnl_session *s)
 {
@@ -68,7 +69,9 @@ static void on_ssm_timer(void *arg, uint64_t now_ms)
 {
 	struct tnl_session *s = arg;
 
-	(void)now_ms;
+	/* So late is a suspend. The path has forgotten us, most likely, and the time must not count as the far side's silence. */
+	if (s->stage < SES_CLOSING && now_ms - MIN(s->ssm_timer.at_ms, now_ms) > SLEPT_MS)
+		tnl_wire_distrust(s->wire);
 	ssm_chan_expire(s->ssm, loop_now_us(s->u->loop));
 	tnl_session_kick(s);
 }

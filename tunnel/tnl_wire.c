@@ -497,6 +497,12 @@ void tnl_wire_close(struct tnl_wire *w)
 		loop_timer_set(w->u->loop, &w->timer, 0);
 }
 
+void tnl_wire_distrust(struct tnl_wire *w)
+{
+	if (w->state == WIRE_UP)
+		wire_fail(w, ST_ETIMEOUT, false, "%s: this machine was asleep", w->u->o.name);
+}
+
 const char *tnl_wire_state_name(const struct tnl_wire *w)
 {
 	return states[w->state].name;

@@ -3,7 +3,7 @@
  * tnl_wire.h - the way to the service: StartSession or ResumeSession, the name looked up, the WebSocket, the open message
  *
  * A wire may go down and be started again: the session (its id and its stream URL) stays. Events come from the loop, never
- * from inside a call.
+ * from inside a call but tnl_wire_distrust().
  */
 #ifndef TUNNEL_TNL_WIRE_H
 #define TUNNEL_TNL_WIRE_H
@@ -38,6 +38,10 @@ bool tnl_wire_room(const struct tnl_wire *w);
 int tnl_wire_send(struct tnl_wire *w, const uint8_t *p, size_t len);
 /** tnl_wire_close() - send what is queued and close; down() follows, also if it was down */
 void tnl_wire_close(struct tnl_wire *w);
+
+/** tnl_wire_distrust() - this machine slept, so the path may be dead without knowing. If the wire is up it is dropped and down()
+ * comes, from inside this call; else nothing happens */
+void tnl_wire_distrust(struct tnl_wire *w);
 
 const char *tnl_wire_state_name(const struct tnl_wire *w);
 const char *

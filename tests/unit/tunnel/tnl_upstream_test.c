@@ -7,8 +7,9 @@
  * failover; held opens; limits, budget, negative cache; two sessions share the channels; agent log-in
  *
  * while the wire is down: what answers in place of the service ends nothing, nor do sockets that close at once; opens are held,
- * then fail; another session takes them; expired credentials wait for a person; the service's word ends it; a silent wire is noticed; a changed network hurries;
- * bytes that the peer repeats end the session, either way, and it is replaced within 5 s
+ * then fail; another session takes them; expired credentials wait for a person; the service's word ends it; a silent wire is
+ * noticed, and a suspend; a changed network hurries; bytes that the peer repeats end the session, either way, and it is replaced
+ * within 5 s
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -704,6 +705,30 @@ static void silent_wire(void **state)
 	world_end();
 }
 
+/* The process did not run for a while and the path may be dead: it is not asked, and above all the time is not taken for the
+ * far side's silence. */
+static void suspended(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 6000000 };
+	struct tnl_opts o;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	sleep(6); /* the absence is the point */
+	AWAIT(fakesvc_counts(w.svc).sockets == 2);
+	AWAIT(f.eof);
+	digest_check(&f);
+	assert_false(f.gone);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	assert_int_equal(fakesvc_counts(w.svc).resume, 1);
+	world_end();
+}
+
 /* ssm-protocol, 4.3: an agent whose socket was cut may process a message twice. SSH finds out; nobody else could. */
 static void repeated_bytes(bool down, bool up)
 {
@@ -1182,6 +1207,7 @@ int main(void)
 		cmocka_unit_test(credentials_expire_meanwhile),
 		cmocka_unit_test(already_terminated),
 		cmocka_unit_test(silent_wire),
+		cmocka_unit_test(suspended),
 		cmocka_unit_test(repeated_by_the_agent_down),
 		cmocka_unit_test(repeated_by_the_agent_up),
 		cmocka_unit_test(unknown_target),
