@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/gw_envelope.h"
+#include "proto/ssm_open.h"
 
 #define SESSIONS_MAX 256U   /* ours */
 #define RETRY_FIRST_MS 100U /* ssm-protocol 2.6: 100..199 ms, doubled, 5 s at most */
@@ -185,42 +186,44 @@ static uint64_t unix_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static void send_json(struct ag_session *s, json_t *body)
+static void send_open(struct ag_session *s)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	struct ssm_open o = { .role = SSM_ROLE_AGENT,
+			      .token = s->token,
+			      .client_id = s->all->ag->opts->host_id };
+	char *text;
 
-	if (text)
-		ws_send(s->all->ag->ws, s->conn, (const uint8_t *)text, strlen(text), true);
-	if (text)
-		codec_wipe(text, strlen(text));
+	codec_uuid4(o.request_id);
+	if (ssm_open_write(&text, &o) < 0)
+		return;
+	ws_send(s->all->ag->ws, s->conn, (const uint8_t *)text, strlen(text), true);
+	codec_wipe(text, strlen(text));
 	free(text);
-	json_decref(body);
 }
 
 /* agent_session_state Connected; ssm-protocol 7.3 */
 static void send_state(struct ag_session *s)
 {
-	char text[256];
 	uint8_t out[512];
 	struct ssm_msg m = { .type = SSM_AGENT_SESSION_STATE,
 			     .created_ms = unix_ms(),
 			     .flags = SSM_FLAGS_ACK };
+	char *text;
 	ssize_t n;
 
+	if (ssm_session_state_write(&text, s->id, "Connected") < 0)
+		return;
 	codec_uuid4(m.id);
-	m.payload_len = (size_t)snprintf(
-		text, sizeof(text),
-		"{\"SchemaVersion\":1,\"SessionState\":\"Connected\",\"SessionId\":\"%s\"}", s->id);
+	m.payload_len = strlen(text);
 	m.payload = (const uint8_t *)text;
 	if ((n = ssm_msg_encode(out, sizeof(out), &m)) > 0)
 		ws_send(s->all->ag->ws, s->conn, out, (size_t)n, false);
+	free(text);
 }
 
 static void on_ws_open(void *arg, ws_conn c)
 {
 	struct ag_session *s = arg;
-	char uuid[CODEC_UUID_STR];
-	uint8_t raw[CODEC_UUID_LEN];
 
 	s->conn = c;
 	s->ws_open = true;
@@ -230,11 +233,7 @@ static void on_ws_open(void *arg, ws_conn c)
 			 (unsigned long long)(loop_now_ms(ags_loop(s)) - s->lost_ms));
 	s->lost_ms = 0;
 	loop_timer_cancel(ags_loop(s), &s->gone);
-	codec_uuid4(raw);
-	codec_uuid_str(uuid, raw);
-	send_json(s, json_pack("{s:s, s:s, s:s, s:s, s:s}", "MessageSchemaVersion", "1.0",
-			       "RequestId", uuid, "TokenValue", s->token, "ClientInstanceId",
-			       s->all->ag->opts->host_id, "ClientId", ""));
+	send_open(s);
 	codec_wipe(s->token, strlen(s->token));
 	send_state(s);
 	ssm_chan_transport_up(s->chan, ags_now_us(s));

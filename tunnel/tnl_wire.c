@@ -16,16 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "proto/ssm_open.h"
 #include "tunnel/tnl_url.h"
 
 #define ADDRS_MAX 8U
 #define RESOLVE_MS 5000U
-#define CLIENT_VERSION "1.2.707.0" /* four parts above 1.2.331.0; ssm-protocol, 5.4 */
 
 enum wire_state {
 	WIRE_DOWN,
@@ -150,21 +148,16 @@ static void on_limit(void *arg, uint64_t now_ms)
 
 /* ---- the WebSocket ---- */
 
+/* Return: the text, which holds the token; NULL without memory */
 static char *open_message(const struct tnl_wire *w)
 {
-	uint8_t id[CODEC_UUID_LEN];
-	char request_id[CODEC_UUID_STR], *text;
-	json_t *o;
+	struct ssm_open o = { .role = SSM_ROLE_CLIENT,
+			      .token = w->token,
+			      .client_id = w->client_id };
+	char *text;
 
-	codec_uuid4(id);
-	codec_uuid_str(request_id, id);
-	/* the order of the stock client; ssm-protocol, 2.1 */
-	o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "MessageSchemaVersion", "1.0", "RequestId",
-		      request_id, "TokenValue", w->token, "ClientId", w->client_id, "ClientVersion",
-		      CLIENT_VERSION);
-	text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
-	json_decref(o);
-	return text;
+	codec_uuid4(o.request_id);
+	return ssm_open_write(&text, &o) == 0 ? text : NULL;
 }
 
 static void ws_on_open(void *arg, ws_conn c)
