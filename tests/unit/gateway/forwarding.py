@@ -180,6 +180,42 @@ async def target_ends(bench):
 
 
 @case
+async def target_resets(bench):
+    answer, mux = await forward(bench)
+    stream, other = await mux.open(b"x"), await mux.open(b"stays")
+    check(await mux.read(stream, 1) == b"x", "before the reset")
+    await mux.write(stream, b"reset")
+    check(await mux.fin(stream) == b"", "bytes of a connection that was reset")
+    check(await mux.read(other, 5) == b"stays", "the other stream")
+    # While more is on its way to it than its socket takes.
+    stream = await mux.open(b"x")
+    check(await mux.read(stream, 1) == b"x", "before the reset")
+    await mux.send(frame(PSH, stream, b"reset"))
+    await mux.write(stream, bytes(2 << 20))
+    await mux.fin(stream)
+    await mux.echo(other, b"still here")
+    await over(bench, answer, mux)
+
+
+@case
+async def ends_while_dialing(bench):
+    """A stream that its client ends before its connection stands, and a session that ends then; by look-up too."""
+    for more in ({}, {"document": TO_HOST, "host": OTHER_NAME}):
+        answer, mux = await forward(bench, bench.echo_port, **more)
+        ids = [mux.new() for _ in range(20)]
+        await mux.send(*[frame(SYN, s) + frame(PSH, s, b"x") + frame(FIN, s) for s in ids])
+        for s in ids:
+            await mux.fin(s)
+        check(mux.flags == [], "flags %r" % mux.flags)
+        await mux.echo(await mux.open(), b"still here")
+        await mux.send(*[frame(SYN, mux.new()) for _ in range(20)])
+        await over(bench, answer, mux)
+    answer, mux = await forward(bench)
+    await mux.echo(await mux.open(), b"and the agent too")
+    await over(bench, answer, mux)
+
+
+@case
 async def refused_port(bench):
     answer, mux = await forward(bench, 1)
     for n in (1, 2):

@@ -16,6 +16,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import ssl
 import struct
 import subprocess
@@ -111,6 +112,10 @@ class Bench:
                 while data := await reader.read(65536):
                     if data == b"bye":
                         writer.write(b"last words")
+                        break
+                    if data[:5] == b"reset":
+                        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        writer.transport.abort()
                         break
                     writer.write(data)
                     await writer.drain()
