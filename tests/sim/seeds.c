@@ -40,6 +40,7 @@
  * messages every fifth needs it (data or acknowledgement lost). */
 #define LIMIT_US (600 * SIM_SECOND)
 #define LIMIT_PER_MIB_US (1200 * SIM_SECOND)
+#define SSH_END_US (5 * SIM_SECOND) /* from SSH's error to our channel's end */
 #define IDLE_US (600 * SIM_SECOND)
 
 struct world {
@@ -211,7 +212,7 @@ static void run_idle(struct world *w)
 
 static void run_ssh_end(struct world *w)
 {
-	uint64_t until_us = w->sim.now_us + IDLE_US;
+	uint64_t until_us = w->sim.now_us + SSH_END_US;
 	const struct sim_end *ours = w->session.end[SIM_CLIENT];
 
 	while (!ours->over)
