@@ -98,15 +98,19 @@ static uint64_t draw_log(struct sim *s, uint64_t min, uint64_t max)
 static uint32_t draw_plans(struct sim *s, struct relay_plan *plans, uint32_t n, uint64_t bytes,
 			   const bool sides[SIM_ENDS])
 {
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t at = 1 +
+			      sim_below(s, bytes); /* past the handshake, whose time is limited */
+
 		plans[i] = (struct relay_plan){
-			.at_bytes = sim_below(s, bytes),
+			.at_bytes = MIN(at, bytes - 1),
 			.after_us = sim_below(s, 50 * SIM_MS),
 			.for_us = draw_log(s, 5 * SIM_MS, 3 * SIM_SECOND),
 			.side = sides[SIM_CLIENT] && (!sides[SIM_AGENT] || sim_below(s, 2))
 					? SIM_CLIENT
 					: SIM_AGENT,
 		};
+	}
 	qsort(plans, n, sizeof(*plans), by_bytes);
 	return n;
 }
@@ -203,11 +207,14 @@ static void run_idle(struct world *w)
 	const char *why = "";
 	int side;
 
-	while (!all_idle(w, &side, &why))
-		if (!sim_step(&w->sim, until_us)) {
+	while (!all_idle(w, &side, &why) && !may_end(w)) {
+		if (sim_step(&w->sim, until_us))
+			continue;
+		/* with its own socket cut the model may have gone deaf */
+		if (w->pair != SEED_AGENT_CUT || side == SIM_CLIENT)
 			sim_fail(&w->sim, "%s %s for ever", w->session.end[side]->ops->name, why);
-			return;
-		}
+		return;
+	}
 }
 
 static void run_ssh_end(struct world *w)
@@ -228,12 +235,14 @@ static void judge(struct world *w)
 
 	if (w->sim.failed)
 		return;
+	if (may_end(w) && !ssh_ended(ss) && ours_close_err(ss->end[SIM_CLIENT]) != ST_ETIMEOUT)
+		sim_fail(&w->sim, "our client ended without a reason");
 	if (ssh_ended(ss))
 		run_ssh_end(w);
 	if (may_end(w))
 		return;
 	run_idle(w);
-	if (w->sim.failed)
+	if (w->sim.failed || may_end(w))
 		return;
 	for (int i = 0; i < SIM_ENDS; i++)
 		if (ss->end[i]->over)
