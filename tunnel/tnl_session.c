@@ -439,6 +439,7 @@ void tnl_session_hurry(struct tnl_session *s)
 {
 	uint64_t at_ms;
 
+	tnl_wire_probe(s->wire);
 	if (!loop_timer_armed(&s->resume_timer) || s->waits)
 		return;
 	at_ms = tnl_resume_hurry(&s->resume, loop_now_ms(s->u->loop));

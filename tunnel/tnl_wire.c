@@ -496,6 +496,12 @@ void tnl_wire_distrust(struct tnl_wire *w)
 		wire_fail(w, ST_ETIMEOUT, false, "%s: this machine was asleep", w->u->o.name);
 }
 
+void tnl_wire_probe(struct tnl_wire *w)
+{
+	if (w->state == WIRE_UP)
+		ws_probe(w->u->ws, w->conn, TNL_PROBE_MS);
+}
+
 const char *tnl_wire_state_name(const struct tnl_wire *w)
 {
 	return states[w->state].name;

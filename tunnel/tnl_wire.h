@@ -42,6 +42,8 @@ void tnl_wire_close(struct tnl_wire *w);
 /** tnl_wire_distrust() - this machine slept, so the path may be dead without knowing. If the wire is up it is dropped and down()
  * comes, from inside this call; else nothing happens */
 void tnl_wire_distrust(struct tnl_wire *w);
+/** tnl_wire_probe() - the network has changed: if the wire is up and nothing is heard on it within TNL_PROBE_MS, down() follows */
+void tnl_wire_probe(struct tnl_wire *w);
 
 const char *tnl_wire_state_name(const struct tnl_wire *w);
 const char *

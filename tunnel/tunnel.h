@@ -34,6 +34,8 @@
 /* Silence for so long: a ping; for as long again: the wire is dead and the session is resumed. So a path that lost its state without a
  * word (no RST) is noticed within 60 s, at once after a suspend of more. Ours; the stock agent pings every 54 s */
 #define TNL_PING_MS 30000U
+#define TNL_PROBE_MS                                                                               \
+	5000U /* ours: the same when this machine's network has changed: another Wi-Fi, another address */
 
 /* ---- SSH keys ---- */
 
@@ -108,7 +110,8 @@ int tnl_upstream_new(struct tnl_upstream **out, struct loop *loop, struct ws_ctx
 		     struct aws *aws, const struct svc *svc, const struct tnl_opts *opts);
 /** tnl_upstream_start() - start sessions_min sessions and keep them; state events follow */
 void tnl_upstream_start(struct tnl_upstream *u);
-/** tnl_upstream_hurry() - the network of this machine has changed: sessions that wait for the next try to resume try now */
+/** tnl_upstream_hurry() - the network of this machine has changed: sessions that wait for the next try to resume try now, those
+ * whose wire is up find out within TNL_PROBE_MS whether it still is */
 void tnl_upstream_hurry(struct tnl_upstream *u);
 /** tnl_upstream_stop() - reset all channels, end the SSH sessions, send TerminateSession, call the TerminateSession API; @stopped once, when all is
  * said or after 3 s */

@@ -91,6 +91,9 @@ void ws_close(struct ws_ctx *ctx, ws_conn h, uint16_t code, const char *reason);
 void ws_drop(struct ws_ctx *ctx, ws_conn h);
 /** ws_pause() - stop (true) or go on (false) reading from this connection: back-pressure by TCP */
 void ws_pause(struct ws_ctx *ctx, ws_conn h, bool stop);
+/** ws_probe() - a ping at once; closed with ST_ETIMEOUT if nothing at all comes within @within_ms. Ignored while it is paused, while
+ * another probe runs, and when it is stale */
+void ws_probe(struct ws_ctx *ctx, ws_conn h, uint32_t within_ms);
 /** ws_set_events() - events and their arg from now on (an accepted server connection finds its owner) */
 void ws_set_events(struct ws_ctx *ctx, ws_conn h, const struct ws_events *events, void *arg);
 

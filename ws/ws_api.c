@@ -86,6 +86,14 @@ void ws_pause(struct ws_ctx *ctx, ws_conn h, bool stop)
 	conn_mark(c);
 }
 
+void ws_probe(struct ws_ctx *ctx, ws_conn h, uint32_t within_ms)
+{
+	struct conn *c = hnd_get(&ctx->handles, h);
+
+	if (c)
+		conn_probe(c, within_ms);
+}
+
 void ws_set_events(struct ws_ctx *ctx, ws_conn h, const struct ws_events *events, void *arg)
 {
 	struct conn *c = hnd_get(&ctx->handles, h);

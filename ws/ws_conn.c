@@ -69,11 +69,25 @@ static void ping_arm(struct conn *c)
 		(void)loop_timer_set(c->ctx->loop, &c->ping, c->last_rx_ms + c->ping_ms);
 }
 
-/* Every ping_ms without input: a ping; as long again: the end. Input only moves last_rx_ms. */
+static void ping_send(struct conn *c)
+{
+	if (frame_put(c->ctx, &c->tx, c->client, WS_OP_PING, (const uint8_t *)"keepalive", 9) == 0)
+		conn_mark(c);
+	c->ping_sent = true;
+}
+
+/* When the ping timer has something to do, with what was heard until now. */
+static uint64_t ping_due_ms(const struct conn *c)
+{
+	if (c->probe_until_ms)
+		return c->probe_until_ms;
+	return c->last_rx_ms + (uint64_t)c->ping_ms * (c->ping_sent ? 2 : 1);
+}
+
+/* Every ping_ms without input: a ping; as long again, or to the end of a probe: the end. Input only moves last_rx_ms. */
 static void on_ping(void *arg, uint64_t now_ms)
 {
 	struct conn *c = arg;
-	const uint64_t due_ms = c->last_rx_ms + (uint64_t)c->ping_ms * (c->ping_sent ? 2 : 1);
 
 	if (c->state != CONN_OPEN)
 		return;
@@ -81,21 +95,31 @@ static void on_ping(void *arg, uint64_t now_ms)
 		/* We do not read: silence proves nothing. */
 		c->last_rx_ms = now_ms;
 		c->ping_sent = false;
+		c->probe_until_ms = 0;
 		ping_arm(c);
 		return;
 	}
-	if (now_ms < due_ms) {
-		(void)loop_timer_set(c->ctx->loop, &c->ping, due_ms);
+	if (!c->ping_ms && !c->probe_until_ms)
+		return; /* there was a probe only, and it was answered */
+	if (now_ms < ping_due_ms(c)) {
+		(void)loop_timer_set(c->ctx->loop, &c->ping, ping_due_ms(c));
 		return;
 	}
 	if (c->ping_sent) {
 		conn_kill(c, ST_ETIMEOUT, 0, "no answer to a ping");
 		return;
 	}
-	if (frame_put(c->ctx, &c->tx, c->client, WS_OP_PING, (const uint8_t *)"keepalive", 9) == 0)
-		conn_mark(c);
-	c->ping_sent = true;
-	(void)loop_timer_set(c->ctx->loop, &c->ping, c->last_rx_ms + 2 * (uint64_t)c->ping_ms);
+	ping_send(c);
+	(void)loop_timer_set(c->ctx->loop, &c->ping, ping_due_ms(c));
+}
+
+void conn_probe(struct conn *c, uint32_t within_ms)
+{
+	if (c->state != CONN_OPEN || c->kill || c->paused || c->probe_until_ms)
+		return;
+	ping_send(c);
+	c->probe_until_ms = conn_now(c) + within_ms;
+	(void)loop_timer_set(c->ctx->loop, &c->ping, c->probe_until_ms);
 }
 
 int conn_new(struct conn **out, struct ws_ctx *ctx, bool client)
@@ -360,6 +384,7 @@ static void heard(struct conn *c)
 {
 	c->last_rx_ms = conn_now(c);
 	c->ping_sent = false;
+	c->probe_until_ms = 0;
 }
 
 void conn_on_pong(struct conn *c)

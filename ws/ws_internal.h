@@ -107,6 +107,7 @@ struct conn {
 	uint32_t ping_ms;
 	uint64_t last_rx_ms;
 	bool ping_sent;
+	uint64_t probe_until_ms; /* an answer to ws_probe()'s ping is due; 0: none */
 	bool saw_any; /* a message or pong in this event; else a ping came, or a part of a frame */
 
 	/* client */
@@ -195,6 +196,7 @@ void conn_on_receive(struct conn *c, const uint8_t *p, size_t len);
 int conn_on_writeable(struct conn *c);
 void conn_on_open(struct conn *c);
 void conn_on_pong(struct conn *c);
+void conn_probe(struct conn *c, uint32_t within_ms); /* as ws_probe() */
 uint64_t conn_now(const struct conn *c);
 
 /* ws_frame.c */

@@ -705,6 +705,40 @@ static void silent_wire(void **state)
 	world_end();
 }
 
+/* Another Wi-Fi: the old path is dead, and that is found out in seconds, also by a session where nothing moves. */
+static void network_changed_under_it(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 1000, .no_read = true };
+	struct tnl_opts o;
+	uint64_t t;
+
+	(void)state;
+	world_begin(&c);
+	o = opts("id_ed25519");
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.shut);
+	for (t = now_ms(); now_ms() - t < 300;)
+		loop_turn(w.loop, 100);
+	tnl_upstream_hurry(w.u); /* changed, but the path is good */
+	for (t = now_ms(); now_ms() - t < TNL_PROBE_MS + 300;)
+		loop_turn(w.loop, 100);
+	assert_int_equal(fakesvc_counts(w.svc).sockets, 1);
+	fakesvc_mute(w.svc);
+	t = now_ms();
+	tnl_upstream_hurry(w.u);
+	AWAIT(fakesvc_counts(w.svc).sockets == 2);
+	assert_in_range(now_ms() - t, TNL_PROBE_MS - 100, TNL_PROBE_MS + 2000);
+	f.no_read = false;
+	on_readable(&f, f.h);
+	AWAIT(f.eof);
+	digest_check(&f);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
+	world_end();
+}
+
 /* The process did not run for a while and the path may be dead: it is not asked, and above all the time is not taken for the
  * far side's silence. */
 static void suspended(void **state)
@@ -1207,6 +1241,7 @@ int main(void)
 		cmocka_unit_test(credentials_expire_meanwhile),
 		cmocka_unit_test(already_terminated),
 		cmocka_unit_test(silent_wire),
+		cmocka_unit_test(network_changed_under_it),
 		cmocka_unit_test(suspended),
 		cmocka_unit_test(repeated_by_the_agent_down),
 		cmocka_unit_test(repeated_by_the_agent_up),

@@ -4,7 +4,7 @@
  *
  * Cases: small text and binary over wss and ws, every length at which the frame header changes, 1 MiB
  * both ways, more than WS_MESSAGE_MAX, empty; back-pressure and writable; pause and resume; close
- * codes and reasons of both sides; drop; stale handles; keepalive by ping, its time-out; rest.
+ * codes and reasons of both sides; drop; stale handles; keepalive by ping, its time-out; probes; rest.
  */
 #include "testkit.h"
 
@@ -308,6 +308,55 @@ static void pings(void **state)
 	seen_fini(&s);
 }
 
+/* @ping_ms: with or without a keepalive beside it */
+static void probe_with(uint32_t ping_ms)
+{
+	struct kit k;
+	struct seen s;
+	char url[256];
+	struct ws_connect_opts opts;
+	uint64_t since_ms;
+
+	kit_new(&k, true);
+	opts = kit_opts(&k, url);
+	opts.ping_ms = ping_ms;
+	seen_init(&s, &k);
+	assert_int_equal(kit_connect(&k, &s, &opts), 0);
+	kit_until(&k, s.opened);
+	/* answered: nothing follows, however long it lasts */
+	ws_probe(k.ctx, s.conn, 200);
+	ws_probe(k.ctx, s.conn, 1); /* one is under way */
+	kit_until(&k, s.alive == 1);
+	for (since_ms = loop_now_ms(k.loop); loop_now_ms(k.loop) < since_ms + 500;)
+		assert_int_equal(loop_turn(k.loop, 100), 0);
+	assert_int_equal(s.closed, 0);
+	assert_int_equal(s.alive, 1);
+	/* not while we do not read */
+	ws_pause(k.ctx, s.conn, true);
+	ws_probe(k.ctx, s.conn, 1);
+	assert_int_equal(loop_turn(k.loop, 50), 0);
+	ws_pause(k.ctx, s.conn, false);
+	assert_int_equal(loop_turn(k.loop, 50), 0);
+	assert_int_equal(s.closed, 0);
+	/* nobody answers */
+	ws_pause(k.ctx, k.srv.conn, true);
+	since_ms = loop_now_ms(k.loop);
+	ws_probe(k.ctx, s.conn, 200);
+	kit_until(&k, s.closed);
+	assert_int_equal(s.err, ST_ETIMEOUT);
+	assert_in_range(loop_now_ms(k.loop) - since_ms, 200, 2000);
+	ws_probe(k.ctx, s.conn, 200); /* stale */
+	kit_free(&k);
+	seen_fini(&s);
+}
+
+static void probes(void **state)
+{
+	(void)state;
+	probe_with(0);
+	probe_with(60000);
+}
+
 static void rest_makes_no_turns(void **state)
 {
 	struct kit k;
@@ -335,17 +384,12 @@ static void rest_makes_no_turns(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(echo_wss),
-		cmocka_unit_test(echo_ws),
-		cmocka_unit_test(empty_message),
-		cmocka_unit_test(too_big),
-		cmocka_unit_test(many_both_ways),
-		cmocka_unit_test(back_pressure),
-		cmocka_unit_test(pause_and_resume),
-		cmocka_unit_test(close_codes),
-		cmocka_unit_test(drop_and_stale),
-		cmocka_unit_test(pings),
-		cmocka_unit_test(rest_makes_no_turns),
+		cmocka_unit_test(echo_wss),	    cmocka_unit_test(echo_ws),
+		cmocka_unit_test(empty_message),    cmocka_unit_test(too_big),
+		cmocka_unit_test(many_both_ways),   cmocka_unit_test(back_pressure),
+		cmocka_unit_test(pause_and_resume), cmocka_unit_test(close_codes),
+		cmocka_unit_test(drop_and_stale),   cmocka_unit_test(pings),
+		cmocka_unit_test(probes),	    cmocka_unit_test(rest_makes_no_turns),
 	};
 
 	if (argc > 1)
