@@ -214,12 +214,13 @@ def nap_asleep(lab):
         if network_too:
             cable.out()
         time.sleep(seconds)
-        if network_too:
-            cable.plug()
         os.kill(pid, signal.SIGCONT)
-        t = time.monotonic()
-        wait_until(lambda: len(resumed(lab)) > had, 10, "the session is resumed")
-        lab.note("%d s asleep, back after %.1f s" % (seconds, time.monotonic() - t))
+        if network_too:  # it comes back a little later than the machine
+            wait_until(lambda: session_rows(lab)[0]["state"] == "resuming", 10, "the loss is noticed")
+            cable.plug()
+            t = time.monotonic()
+            wait_until(lambda: len(resumed(lab)) > had, 10, "the session is resumed")
+            lab.note("%d s asleep, back after %.1f s" % (seconds, time.monotonic() - t))
         for f in flows:
             f.finish()
     before.check()
