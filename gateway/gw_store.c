@@ -22,40 +22,15 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "gateway/gw_schema.h"
 
 #define STORE_FILE "store.db"
 #define STORE_BUSY_MS 5000 /* ours: another process's transaction is one fsync long */
 
-static const char schema[] =
-	"CREATE TABLE agents("
-	" uid TEXT PRIMARY KEY, org_id TEXT NOT NULL, host_id TEXT NOT NULL UNIQUE, pubkey BLOB "
-	"NOT NULL,"
-	" machine_id_hash TEXT NOT NULL, version TEXT NOT NULL, platform TEXT NOT NULL,"
-	" network TEXT NOT NULL, approved INTEGER NOT NULL, max_payload INTEGER NOT NULL,"
-	" bootstrap_hash BLOB NOT NULL, session_hash BLOB NOT NULL, session_until INTEGER NOT NULL,"
-	" created INTEGER NOT NULL, last_seen INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE keys("
-	" access_key TEXT PRIMARY KEY, secret TEXT NOT NULL, name TEXT NOT NULL UNIQUE,"
-	" targets TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE TABLE sessions("
-	" id TEXT PRIMARY KEY, key_name TEXT NOT NULL, agent_uid TEXT NOT NULL, host_id TEXT NOT "
-	"NULL,"
-	" document TEXT NOT NULL, reason TEXT NOT NULL, boot_id TEXT NOT NULL, output TEXT NOT "
-	"NULL,"
-	" started INTEGER NOT NULL, ended INTEGER NOT NULL) WITHOUT ROWID;"
-	"CREATE INDEX sessions_active ON sessions(ended, started);"
-	"CREATE TABLE audit("
-	" n INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, who TEXT NOT NULL,"
-	" what TEXT NOT NULL, detail TEXT NOT NULL);"
-	"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit"
-	" BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;"
-	"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit"
-	" BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;"
-	"PRAGMA user_version = 1;";
-
 #define AGENT_COLUMNS                                                                              \
 	"uid, org_id, host_id, pubkey, machine_id_hash, version, platform, network, approved,"     \
-	" max_payload, created, last_seen"
+	" max_payload, created, last_seen, kind"
+#define KEY_COLUMNS "name, targets, created, kind"
 #define SESSION_COLUMNS                                                                            \
 	"id, key_name, agent_uid, host_id, document, reason, boot_id, output, started, ended"
 
@@ -69,6 +44,8 @@ enum query {
 	Q_AGENT_AUTH,
 	Q_AGENT_SEEN,
 	Q_AGENT_LIMIT,
+	Q_AGENT_INFO,
+	Q_AGENT_COUNT,
 	Q_AGENT_APPROVE,
 	Q_AGENT_REMOVE,
 	Q_AGENT_EACH,
@@ -92,20 +69,23 @@ static const char *const sql[] = {
 	[Q_AGENT_BY_UID] = "SELECT " AGENT_COLUMNS " FROM agents WHERE uid = ?1",
 	[Q_AGENT_PUT] = "INSERT OR REPLACE INTO agents(" AGENT_COLUMNS
 			", bootstrap_hash, session_hash, session_until)"
-			" VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+			" VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
 	[Q_AGENT_AUTH] =
 		"SELECT bootstrap_hash, session_hash, session_until FROM agents WHERE uid = ?1",
 	[Q_AGENT_SEEN] = "UPDATE agents SET last_seen = ?2 WHERE uid = ?1",
 	[Q_AGENT_LIMIT] = "UPDATE agents SET max_payload = ?2 WHERE uid = ?1",
+	[Q_AGENT_INFO] =
+		"UPDATE agents SET version = ?2, platform = ?3, network = ?4, last_seen = ?5"
+		" WHERE uid = ?1",
+	[Q_AGENT_COUNT] = "SELECT count(*) FROM agents WHERE kind = ?1",
 	[Q_AGENT_APPROVE] = "UPDATE agents SET approved = 1 WHERE host_id = ?1",
 	[Q_AGENT_REMOVE] = "DELETE FROM agents WHERE host_id = ?1",
 	[Q_AGENT_EACH] = "SELECT " AGENT_COLUMNS " FROM agents ORDER BY host_id",
-	[Q_KEY_ADD] = "INSERT INTO keys(access_key, secret, name, targets, created)"
-		      " VALUES(?1,?2,?3,?4,?5)",
-	[Q_KEY_GET] = "SELECT access_key, secret, name, targets, created FROM keys"
-		      " WHERE access_key = ?1",
+	[Q_KEY_ADD] = "INSERT INTO keys(access_key, secret, " KEY_COLUMNS
+		      ") VALUES(?1,?2,?3,?4,?5,?6)",
+	[Q_KEY_GET] = "SELECT access_key, secret, " KEY_COLUMNS " FROM keys WHERE access_key = ?1",
 	[Q_KEY_REMOVE] = "DELETE FROM keys WHERE name = ?1",
-	[Q_KEY_EACH] = "SELECT access_key, '', name, targets, created FROM keys ORDER BY name",
+	[Q_KEY_EACH] = "SELECT access_key, '', " KEY_COLUMNS " FROM keys ORDER BY name",
 	[Q_SESSION_ADD] = "INSERT INTO sessions(" SESSION_COLUMNS ")"
 			  " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
 	[Q_SESSION_END] = "UPDATE sessions SET ended = ?2, output = ?3 WHERE id = ?1 AND ended = 0",
@@ -181,7 +161,8 @@ int gw_store_open(struct gw_store **out, const char *dir)
 		r = ST_ENOENT;
 		goto fail;
 	}
-	if ((r = store_open_db(s, path, SQLITE_OPEN_READWRITE)) < 0 || (r = store_prepare(s)) < 0)
+	if ((r = store_open_db(s, path, SQLITE_OPEN_READWRITE)) < 0 ||
+	    (r = gw_schema_upgrade(s->db)) < 0 || (r = store_prepare(s)) < 0)
 		goto fail;
 	*out = s;
 	return 0;
@@ -202,9 +183,8 @@ int gw_store_create(const char *dir)
 		log_error("%s exists already: nothing was changed", text_safe(path).s);
 		return ST_EEXIST;
 	}
-	if ((r = store_open_db(&s, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) == 0 &&
-	    sqlite3_exec(s.db, schema, NULL, NULL, NULL) != SQLITE_OK)
-		r = db_error(&s, "create tables");
+	if ((r = store_open_db(&s, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) == 0)
+		r = gw_schema_create(s.db);
 	sqlite3_close(s.db);
 	return r;
 }
@@ -312,6 +292,7 @@ static void agent_read(struct gw_agent_rec *out, sqlite3_stmt *st)
 	out->max_payload = (uint32_t)sqlite3_column_int64(st, 9);
 	out->created = sqlite3_column_int64(st, 10);
 	out->last_seen = sqlite3_column_int64(st, 11);
+	out->kind = sqlite3_column_int(st, 12) == GW_AGENT_STOCK ? GW_AGENT_STOCK : GW_AGENT_OWN;
 }
 
 /* One row of a bound query. Return: 1 a row stands in the statement, to be ended by done(); else an error */
@@ -375,9 +356,10 @@ int gw_store_agent_put(struct gw_store *s, const struct gw_agent_rec *rec,
 	sqlite3_bind_int64(st, 10, rec->max_payload);
 	sqlite3_bind_int64(st, 11, rec->created);
 	sqlite3_bind_int64(st, 12, rec->last_seen);
-	bind_hash(st, 13, tokens->bootstrap);
-	bind_hash(st, 14, tokens->session);
-	sqlite3_bind_int64(st, 15, tokens->session_until);
+	sqlite3_bind_int(st, 13, (int)rec->kind);
+	bind_hash(st, 14, tokens->bootstrap);
+	bind_hash(st, 15, tokens->session);
+	sqlite3_bind_int64(st, 16, tokens->session_until);
 	r = run_audited(s, Q_AGENT_PUT, who, "agent.register", rec->host_id);
 	return r < 0 ? r : 0;
 }
@@ -427,6 +409,32 @@ int gw_store_agent_limit(struct gw_store *s, const char *uid, uint32_t max_paylo
 	sqlite3_bind_int64(s->st[Q_AGENT_LIMIT], 2, max_payload);
 	r = run(s, Q_AGENT_LIMIT);
 	return r < 0 ? r : r ? 0 : ST_ENOENT;
+}
+
+int gw_store_agent_info(struct gw_store *s, const struct gw_agent_rec *rec)
+{
+	sqlite3_stmt *st = s->st[Q_AGENT_INFO];
+	int r;
+
+	bind_text(st, 1, rec->uid);
+	bind_text(st, 2, rec->version);
+	bind_text(st, 3, rec->platform);
+	bind_text(st, 4, rec->network);
+	sqlite3_bind_int64(st, 5, rec->last_seen);
+	r = run(s, Q_AGENT_INFO);
+	return r < 0 ? r : r ? 0 : ST_ENOENT;
+}
+
+int gw_store_agent_count(struct gw_store *s, enum gw_agent_kind kind)
+{
+	int r;
+
+	sqlite3_bind_int(s->st[Q_AGENT_COUNT], 1, (int)kind);
+	if ((r = one_row(s, Q_AGENT_COUNT)) < 0)
+		return r;
+	r = sqlite3_column_int(s->st[Q_AGENT_COUNT], 0);
+	done(s->st[Q_AGENT_COUNT]);
+	return r;
 }
 
 static int by_name(struct gw_store *s, enum query q, const char *name, const char *who,
@@ -492,6 +500,7 @@ int gw_store_key_add(struct gw_store *s, struct gw_key_rec *rec, const char *who
 	bind_text(st, 3, rec->name);
 	bind_text(st, 4, rec->targets);
 	sqlite3_bind_int64(st, 5, rec->created);
+	sqlite3_bind_int(st, 6, (int)rec->kind);
 	r = run_audited(s, Q_KEY_ADD, who, "key.add", rec->name);
 	return r < 0 ? r : 0;
 }
@@ -504,6 +513,7 @@ static void key_read(struct gw_key_rec *out, sqlite3_stmt *st)
 	col_text(out->name, sizeof(out->name), st, 2);
 	col_text(out->targets, sizeof(out->targets), st, 3);
 	out->created = sqlite3_column_int64(st, 4);
+	out->kind = sqlite3_column_int(st, 5) == GW_KEY_AGENT ? GW_KEY_AGENT : GW_KEY_CLIENT;
 }
 
 int gw_store_key_get(struct gw_store *s, const char *access_key, struct gw_key_rec *out)

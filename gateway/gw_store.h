@@ -20,11 +20,17 @@
 #define GW_KEY_NAME_MAX 64U   /* ours: leaves room for "-" and 17 hex digits in a SessionId */
 #define GW_JSON_MAX 2048U     /* ours: bytes of the platform and network objects, each */
 
+/* What stands behind a host: ssm-tun-agent, which proves itself by its Ed25519 key on /ws/agent, or an unchanged
+ * amazon-ssm-agent, which signs with an access key of kind GW_KEY_AGENT. */
+enum gw_agent_kind { GW_AGENT_OWN, GW_AGENT_STOCK };
+
 struct gw_agent_rec {
+	enum gw_agent_kind kind;
 	char uid[CODEC_UUID_STR];
 	char org_id[GW_NAME_MAX + 1];
 	char host_id[GW_NAME_MAX + 1];
-	uint8_t pubkey[GW_PUBKEY_LEN];
+	uint8_t pubkey
+		[GW_PUBKEY_LEN]; /* GW_AGENT_STOCK: zeroes, and nothing is ever checked against them */
 	char machine_id_hash[GW_NAME_MAX + 1];
 	char version[GW_NAME_MAX + 1];
 	char platform[GW_JSON_MAX]; /* JSON text of an object */
@@ -34,7 +40,12 @@ struct gw_agent_rec {
 	int64_t created, last_seen; /* Unix seconds */
 };
 
+/* Whose key it is. A client's starts and sees sessions; an agent's makes control and data channels for the
+ * instance ids of its glob. Neither may do what the other does. */
+enum gw_key_kind { GW_KEY_CLIENT, GW_KEY_AGENT };
+
 struct gw_key_rec {
+	enum gw_key_kind kind;
 	char access_key[GW_ACCESS_KEY_STR];
 	char secret[GW_SECRET_STR]; /* wipe after use */
 	char name[GW_KEY_NAME_MAX + 1];
@@ -58,7 +69,8 @@ struct gw_store;
 
 /**
  * gw_store_open() - the store in @dir, which gw_store_create() has made
- * Several processes may have it open: the running gateway and the keys and agents commands.
+ * Several processes may have it open: the running gateway and the keys and agents commands. A store of an earlier
+ * version is brought up to date first.
  * Return: 0 and *@out; ST_ENOENT (logged); ST_ESYS for anything SQLite says (logged)
  */
 int gw_store_open(struct gw_store **out, const char *dir);
@@ -88,6 +100,10 @@ int gw_store_agent_auth(struct gw_store *s, const char *uid, const char *token, 
 			struct gw_agent_rec *out);
 int gw_store_agent_seen(struct gw_store *s, const char *uid, int64_t unix_s);
 int gw_store_agent_limit(struct gw_store *s, const char *uid, uint32_t max_payload);
+/** gw_store_agent_info() - version, platform, network and last_seen of @rec->uid become @rec's. Return: 0; ST_ENOENT; ST_ESYS */
+int gw_store_agent_info(struct gw_store *s, const struct gw_agent_rec *rec);
+/** gw_store_agent_count() - agents of that kind. Return: their number; ST_ESYS */
+int gw_store_agent_count(struct gw_store *s, enum gw_agent_kind kind);
 /** gw_store_agent_approve(), _remove() - Return: 0; ST_ENOENT; ST_ESYS */
 int gw_store_agent_approve(struct gw_store *s, const char *host_id, const char *who);
 int gw_store_agent_remove(struct gw_store *s, const char *host_id, const char *who);
@@ -95,7 +111,7 @@ int gw_store_agent_remove(struct gw_store *s, const char *host_id, const char *w
 typedef void gw_agent_fn(void *arg, const struct gw_agent_rec *rec);
 int gw_store_agent_each(struct gw_store *s, gw_agent_fn *fn, void *arg);
 
-/** gw_store_key_add() - @rec has name and targets, and gets the rest. Return: 0; ST_EEXIST (the name); ST_ESYS */
+/** gw_store_key_add() - @rec has kind, name and targets, and gets the rest. Return: 0; ST_EEXIST (the name); ST_ESYS */
 int gw_store_key_add(struct gw_store *s, struct gw_key_rec *rec, const char *who);
 int gw_store_key_get(struct gw_store *s, const char *access_key, struct gw_key_rec *out);
 int gw_store_key_remove(struct gw_store *s, const char *name, const char *who);
