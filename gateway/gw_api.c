@@ -2,10 +2,11 @@
 /*
  * gw_api.c - StartSession and its sisters, as AWS SDKs call them
  *
- * Theory of operation: a table of operations by X-Amz-Target. SigV4 names the access key; the key's
- * glob over host_id decides what it may see. An operation fills one struct reply with a JSON body or
- * an AWS error code; one function sends it. Answers about a target that a key may not see are the
- * same whether or not the target exists.
+ * Theory of operation: a table of operations by X-Amz-Target, each with the kind of key that may call
+ * it. SigV4 names the access key; the key's glob over host_id decides what it may see. An operation
+ * fills one struct gw_call with a JSON body or an AWS error code; one function sends it, unless the
+ * operation has said that it will be answered later. Answers about a target that a key may not see are
+ * the same whether or not the target exists.
  */
 #include "gateway/gw_api.h"
 
@@ -18,14 +19,13 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "gateway/gw_agents.h"
 #include "gateway/gw_api_internal.h"
 #include "gateway/gw_document.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_host.h"
 #include "gateway/gw_session.h"
 
 #define CONTENT_TYPE "application/x-amz-json-1.1"
-#define DOC_SHELL "SSM-SessionManagerRunShell" /* of a StartSession that names none */
 
 void gw_call_fail(struct gw_call *c, const char *code, const char *fmt, ...)
 {
@@ -84,11 +84,23 @@ int gw_api_verify(struct gw *gw, struct sigv4_result *out, ws_req r, const struc
 	return e;
 }
 
+int gw_api_verify_for(struct gw *gw, struct sigv4_result *out, ws_req r,
+		      const struct ws_request *req, const char *service, struct gw_key_rec *key)
+{
+	int e = gw_api_verify(gw, out, r, req, key);
+
+	if (e < 0 || strcmp(out->service, service) == 0)
+		return e;
+	out->code = "InvalidSignatureException";
+	out->message = "Credential should be scoped to correct service.";
+	return ST_EAUTH;
+}
+
 /* ---- targets ---- */
 
 bool gw_key_may(const struct gw_key_rec *key, const char *host_id)
 {
-	return fnmatch(key->targets, host_id, 0) == 0;
+	return key->kind == GW_KEY_CLIENT && fnmatch(key->targets, host_id, 0) == 0;
 }
 
 /* A target by host_id or agent_uid that this key may use. Return: false and the call has failed */
@@ -108,7 +120,7 @@ static bool target_find(struct gw_call *c, const char *target, struct gw_agent_r
 			     c->key.name, text_safe(target).s);
 		return false;
 	}
-	if (r < 0 || !rec->approved || !gwa_is_online(c->gw->agents, rec->uid, NULL)) {
+	if (r < 0 || !rec->approved || !gw_host_is_online(c->gw, rec->uid, NULL)) {
 		gw_call_fail(c, "TargetNotConnected", "%s is not connected.", text_safe(target).s);
 		return false;
 	}
@@ -124,12 +136,11 @@ bool gw_charset_ok(const char *s, size_t min, size_t max, const char *allowed)
 	return len >= min && len <= max && strspn(s, allowed) == len;
 }
 
+/* What does not depend on the target. */
 static bool start_read(struct gw_call *c, struct gws_order *o, const char **target)
 {
 	static const char doc_chars[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.:/";
-	char why[400];
-	int r;
 
 	*target = json_str(c->in, "Target");
 	o->document = json_str(c->in, "DocumentName");
@@ -148,9 +159,20 @@ static bool start_read(struct gw_call *c, struct gws_order *o, const char **targ
 		gw_call_fail(c, "ValidationException", "DocumentName is malformed.");
 		return false;
 	}
+	return true;
+}
+
+/* The document, by what the host's agent serves, and its parameters. */
+static bool document_read(struct gw_call *c, struct gws_order *o, enum gw_agent_kind kind)
+{
+	char why[400];
+	int r;
+
 	if (!o->document)
-		o->document = DOC_SHELL;
-	r = gw_document_check(o->document, o->parameters, why, sizeof(why));
+		o->document = GW_DOC_SHELL;
+	r = kind == GW_AGENT_STOCK
+		    ? gw_document_check_stock(o->document, o->parameters, why, sizeof(why))
+		    : gw_document_check(o->document, o->parameters, why, sizeof(why));
 	if (r < 0)
 		gw_call_fail(c, r == ST_ENOENT ? "InvalidDocument" : "ValidationException", "%s",
 			     why);
@@ -180,7 +202,8 @@ static void start_session(struct gw_call *c)
 	const char *target;
 	int r;
 
-	if (!start_read(c, &order, &target) || !target_find(c, target, &agent))
+	if (!start_read(c, &order, &target) || !target_find(c, target, &agent) ||
+	    !document_read(c, &order, agent.kind))
 		return;
 	r = gws_start(c->gw->sessions, &order, &ticket);
 	if (r == 0)
@@ -271,40 +294,52 @@ static void send_ssh_key(struct gw_call *c)
 
 static const struct {
 	const char *target;
-	const char *service; /* the scope must name it */
+	const char *service;   /* the scope must name it */
+	enum gw_key_kind kind; /* whose keys may call it */
 	void (*fn)(struct gw_call *c);
 } operations[] = {
-	{ "AmazonSSM.StartSession", "ssm", start_session },
-	{ "AmazonSSM.ResumeSession", "ssm", resume_session },
-	{ "AmazonSSM.TerminateSession", "ssm", terminate_session },
-	{ "AmazonSSM.DescribeSessions", "ssm", gw_call_describe_sessions },
-	{ "AmazonSSM.DescribeInstanceInformation", "ssm", gw_call_describe_instances },
-	{ "AmazonSSM.GetConnectionStatus", "ssm", connection_status },
-	{ "AWSEC2InstanceConnectService.SendSSHPublicKey", "ec2-instance-connect", send_ssh_key },
+	{ "AmazonSSM.StartSession", "ssm", GW_KEY_CLIENT, start_session },
+	{ "AmazonSSM.ResumeSession", "ssm", GW_KEY_CLIENT, resume_session },
+	{ "AmazonSSM.TerminateSession", "ssm", GW_KEY_CLIENT, terminate_session },
+	{ "AmazonSSM.DescribeSessions", "ssm", GW_KEY_CLIENT, gw_call_describe_sessions },
+	{ "AmazonSSM.DescribeInstanceInformation", "ssm", GW_KEY_CLIENT,
+	  gw_call_describe_instances },
+	{ "AmazonSSM.GetConnectionStatus", "ssm", GW_KEY_CLIENT, connection_status },
+	{ "AWSEC2InstanceConnectService.SendSSHPublicKey", "ec2-instance-connect", GW_KEY_CLIENT,
+	  send_ssh_key },
+	{ "AmazonSSM.UpdateInstanceInformation", "ssm", GW_KEY_AGENT, gw_call_update_instance },
+	{ "AmazonSSM.ListInstanceAssociations", "ssm", GW_KEY_AGENT, gw_call_list_associations },
+	{ "EC2WindowsMessageDeliveryService.GetMessages", "ec2messages", GW_KEY_AGENT,
+	  gw_call_get_messages },
 };
 
-static void reply(struct gw_call *c)
+void gw_api_answer(struct gw *gw, ws_req r, int status, const json_t *body)
 {
 	char id[CODEC_UUID_STR];
 	uint8_t raw[CODEC_UUID_LEN];
 	const char *headers[] = { "x-amzn-RequestId", id, NULL };
-	char *text;
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 
 	codec_uuid4(raw);
 	codec_uuid_str(id, raw);
+	ws_reply(gw->ws, r, text ? status : 500, CONTENT_TYPE, text ? text : "",
+		 text ? strlen(text) : 0, headers);
+	free(text);
+}
+
+static void reply(struct gw_call *c)
+{
 	if (!c->code && !c->out)
 		gw_call_fail(c, "InternalServerError", "out of memory");
 	if (c->code) {
 		json_decref(c->out);
 		c->out = json_pack("{s:s, s:s}", "__type", c->code, "message", c->message);
 	}
-	text = json_dumps(c->out, JSON_COMPACT);
-	ws_reply(c->gw->ws, c->req,
-		 !c->code				       ? 200
-		 : strcmp(c->code, "InternalServerError") == 0 ? 500
-							       : 400,
-		 CONTENT_TYPE, text ? text : "", text ? strlen(text) : 0, headers);
-	free(text);
+	gw_api_answer(c->gw, c->req,
+		      !c->code					    ? 200
+		      : strcmp(c->code, "InternalServerError") == 0 ? 500
+								    : 400,
+		      c->out);
 }
 
 static void dispatch(struct gw_call *c, const struct ws_request *req)
@@ -330,6 +365,10 @@ static void dispatch(struct gw_call *c, const struct ws_request *req)
 			gw_call_fail(c, "InvalidSignatureException",
 				     "Credential should be scoped to correct service: '%s'.",
 				     operations[i].service);
+		else if (c->key.kind != operations[i].kind)
+			gw_call_fail(c, "AccessDeniedException",
+				     "Key %s is %s: it may not call this operation.", c->key.name,
+				     c->key.kind == GW_KEY_AGENT ? "an agent's" : "a client's");
 		else
 			operations[i].fn(c);
 		return;
@@ -346,7 +385,8 @@ void gw_api_call(struct gw_listener *l, ws_req r, const struct ws_request *req)
 		log_debug("api: %s answered %s", c.key.name[0] ? c.key.name : "(nobody)", c.code);
 	if (c.code && strcmp(c.code, "AccessDeniedException") == 0)
 		gw_store_audit(l->gw->store, c.key.name, "api.denied", c.message);
-	reply(&c);
+	if (!c.later)
+		reply(&c);
 	json_decref(c.in);
 	json_decref(c.out);
 }

@@ -12,8 +12,9 @@
 #include <time.h>
 
 #include "base/text.h"
-#include "gateway/gw_agents.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_host.h"
+#include "gateway/gw_instance.h"
 
 #define FILTERS_MAX 10U /* ours; the service takes 6 of sessions */
 
@@ -21,7 +22,7 @@
 
 const char *gw_ping_status(const struct gw_call *c, const struct gw_agent_rec *rec)
 {
-	return gwa_is_online(c->gw->agents, rec->uid, NULL) ? "Online" : "ConnectionLost";
+	return gw_host_is_online(c->gw, rec->uid, NULL) ? "Online" : "ConnectionLost";
 }
 
 static const char *const instance_keys[] = {
@@ -38,7 +39,7 @@ static const char *instance_value(const struct gw_call *c, const char *key,
 	if (strcmp(key, "PingStatus") == 0)
 		return gw_ping_status(c, rec);
 	if (strcmp(key, "PlatformTypes") == 0)
-		return "Linux";
+		return gwi_platform_type(rec);
 	if (strcmp(key, "AgentVersion") == 0)
 		return rec->version;
 	if (strcmp(key, "ResourceType") == 0)

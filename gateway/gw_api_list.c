@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/gw_agents.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_host.h"
+#include "gateway/gw_instance.h"
 #include "gateway/gw_session.h"
 
 /* MaxResults and NextToken (an offset) of a list call. */
@@ -75,23 +76,38 @@ struct instance_list {
 	json_t *list;
 };
 
+/* What the instance has told about itself; a member without a value is left out. */
+static void told_add(json_t *o, const struct gw_agent_rec *rec, const char *member,
+		     const char *fallback)
+{
+	char *v = gwi_text(rec, member, fallback);
+
+	if (v && *v)
+		json_object_set_new(o, member, json_string(v));
+	free(v);
+}
+
 static void instance_add(void *arg, const struct gw_agent_rec *rec)
 {
+	static const char *const told[] = { "ComputerName", "IPAddress", "PlatformName",
+					    "PlatformVersion" };
 	struct instance_list *l = arg;
 	int64_t seen = rec->last_seen;
+	json_t *o;
 
 	if (!rec->approved || !gw_key_may(&l->c->key, rec->host_id) ||
 	    !gw_instance_filters_pass(l->c, rec) || !page_takes(&l->page))
 		return;
-	gwa_is_online(l->c->gw->agents, rec->uid, &seen);
-	json_array_append_new(
-		l->list,
-		json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "InstanceId",
-			  rec->host_id, "PingStatus", gw_ping_status(l->c, rec), "LastPingDateTime",
-			  (json_int_t)seen, "AgentVersion", rec->version, "PlatformType", "Linux",
-			  "ResourceType", "ManagedInstance", "Name", rec->host_id, "ComputerName",
-			  rec->host_id, "RegistrationDate", (json_int_t)rec->created, "SourceId",
-			  rec->uid, "SourceType", GW_SOURCE_TYPE));
+	gw_host_is_online(l->c->gw, rec->uid, &seen);
+	o = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:s, s:s}", "InstanceId",
+		      rec->host_id, "PingStatus", gw_ping_status(l->c, rec), "PlatformType",
+		      gwi_platform_type(rec), "LastPingDateTime", (json_int_t)seen, "AgentVersion",
+		      rec->version, "ResourceType", "ManagedInstance", "Name", rec->host_id,
+		      "RegistrationDate", (json_int_t)rec->created, "SourceId", rec->uid,
+		      "SourceType", GW_SOURCE_TYPE);
+	for (size_t i = 0; i < ARRAY_LEN(told); i++)
+		told_add(o, rec, told[i], strcmp(told[i], "ComputerName") == 0 ? rec->host_id : "");
+	json_array_append_new(l->list, o);
 }
 
 void gw_call_describe_instances(struct gw_call *c)

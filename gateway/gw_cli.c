@@ -26,6 +26,7 @@ enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
 static const char usage_text[] =
 	"usage: ssm-tun-gateway init DIR [--name NAME]...\n"
 	"       ssm-tun-gateway keys add NAME [--targets GLOB] [--dir DIR]\n"
+	"       ssm-tun-gateway keys add NAME --agent --targets GLOB [--dir DIR]\n"
 	"       ssm-tun-gateway keys list|remove NAME [--dir DIR]\n"
 	"       ssm-tun-gateway agents list|approve HOST|remove HOST [--dir DIR]\n"
 	"       ssm-tun-gateway serve --dir DIR [options]\n"
@@ -33,6 +34,8 @@ static const char usage_text[] =
 	"  --dir DIR             the folder that init made (default /var/lib/ssm-tun-gateway)\n"
 	"  --name NAME           init: a further name or address of the server certificate\n"
 	"  --targets GLOB        keys add: host ids that the key sees (default *)\n"
+	"  --agent               keys add: a key for stock amazon-ssm-agents of the instance ids "
+	"GLOB\n"
 	"  --control ADDR:PORT   AWS-compatible API (default 127.0.0.1:8443)\n"
 	"  --agents ADDR:PORT    agents (default 127.0.0.1:8080)\n"
 	"  --actions ADDR:PORT   registration over HTTP, list of agents (default 127.0.0.1:8083)\n"
@@ -49,6 +52,7 @@ enum option_id {
 	O_DIR = 256,
 	O_NAME,
 	O_TARGETS,
+	O_AGENT,
 	O_CONTROL,
 	O_AGENTS,
 	O_ACTIONS,
@@ -65,6 +69,7 @@ static const struct option long_options[] = {
 	{ "dir", required_argument, NULL, O_DIR },
 	{ "name", required_argument, NULL, O_NAME },
 	{ "targets", required_argument, NULL, O_TARGETS },
+	{ "agent", no_argument, NULL, O_AGENT },
 	{ "control", required_argument, NULL, O_CONTROL },
 	{ "agents", required_argument, NULL, O_AGENTS },
 	{ "actions", required_argument, NULL, O_ACTIONS },
@@ -83,6 +88,7 @@ struct cli {
 	const char *names[GW_NAMES_MAX];
 	size_t n_names;
 	const char *targets;
+	bool agent; /* keys add: an agent's key */
 	int level;
 	enum log_format format;
 	const char *args[4]; /* without options: verb, action, object */
@@ -147,6 +153,7 @@ static bool option_take(struct cli *c, int id, const char *v)
 	case O_DIR: c->serve.dir = v; return true;
 	case O_NAME: return option_name(c, v);
 	case O_TARGETS: c->targets = v; return true;
+	case O_AGENT: c->agent = true; return true;
 	case O_CONTROL: return option_door(c, GW_CONTROL, v);
 	case O_AGENTS: return option_door(c, GW_AGENTS, v);
 	case O_ACTIONS: return option_door(c, GW_ACTIONS, v);
@@ -211,9 +218,11 @@ static bool key_name_ok(const char *s)
 
 static int keys_add(struct gw_store *s, struct cli *c)
 {
-	struct gw_key_rec rec = { 0 };
+	struct gw_key_rec rec = { .kind = c->agent ? GW_KEY_AGENT : GW_KEY_CLIENT };
 	int r;
 
+	if (c->agent && !c->targets)
+		return usage("--agent needs --targets: the instance ids that the key may be", NULL);
 	if (!key_name_ok(c->args[2]) ||
 	    !text_copy(rec.targets, sizeof(rec.targets), c->targets ? c->targets : "*"))
 		return usage("a key's name is 1 to 64 of A-Z a-z 0-9 . _ -", c->args[2]);
@@ -234,7 +243,8 @@ static void key_print(void *arg, const struct gw_key_rec *rec)
 
 	(void)arg;
 	gw_time_str(at, rec->created);
-	printf("%-20s %s  %s  %s\n", rec->name, rec->access_key, at, text_safe(rec->targets).s);
+	printf("%-20s %s  %s  %-6s  %s\n", rec->name, rec->access_key, at,
+	       rec->kind == GW_KEY_AGENT ? "agent" : "client", text_safe(rec->targets).s);
 }
 
 static int keys_list(struct gw_store *s, struct cli *c)

@@ -19,10 +19,13 @@
 #include "gateway/gw_agents.h"
 #include "gateway/gw_api.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_host.h"
+#include "gateway/gw_mgs.h"
 #include "gateway/gw_session.h"
 
 #define JSON "application/json"
 #define DATA_CHANNEL "/v1/data-channel/"
+#define CONTROL_CHANNEL "/v1/control-channel/"
 #define AGENT_PATH "/ws/agent"
 
 typedef void route_fn(struct gw_listener *l, ws_req r, const struct ws_request *req);
@@ -81,8 +84,12 @@ static bool may_read(struct gw_listener *l, ws_req r, const struct ws_request *r
 
 	if (gw_is_loopback(&l->address.addr) || req->client_cert_name)
 		return true;
-	if (gw_api_verify(l->gw, &who, r, req, &key) == 0)
-		return true;
+	if (gw_api_verify(l->gw, &who, r, req, &key) == 0) {
+		if (key.kind == GW_KEY_CLIENT)
+			return true;
+		reply_error(l->gw, r, 403, "denied", "this access key is an agent's");
+		return false;
+	}
 	reply_error(l->gw, r, 401, who.code ? who.code : "internal",
 		    who.message ? who.message : "the store failed");
 	return false;
@@ -99,7 +106,7 @@ static json_t *agent_json(struct gw *gw, const struct gw_agent_rec *rec)
 {
 	char created[GW_TIME_STR], seen[GW_TIME_STR];
 	int64_t last = rec->last_seen;
-	bool online = gwa_is_online(gw->agents, rec->uid, &last);
+	bool online = gw_host_is_online(gw, rec->uid, &last);
 
 	gw_time_str(created, rec->created);
 	gw_time_str(seen, last);
@@ -246,6 +253,10 @@ static const struct route {
 	{ GW_CONTROL, "POST", "/", false, gw_api_call },
 	{ GW_CONTROL, "GET", DATA_CHANNEL, true, upgrade_needed },
 	{ GW_CONTROL, "HEAD", DATA_CHANNEL, true, upgrade_needed },
+	{ GW_CONTROL, "POST", DATA_CHANNEL, true, gwm_post_data },
+	{ GW_CONTROL, "GET", CONTROL_CHANNEL, true, upgrade_needed },
+	{ GW_CONTROL, "HEAD", CONTROL_CHANNEL, true, upgrade_needed },
+	{ GW_CONTROL, "POST", CONTROL_CHANNEL, true, gwm_post_control },
 	{ GW_AGENTS, "GET", DATA_CHANNEL, true, upgrade_needed },
 	{ GW_AGENTS, "HEAD", DATA_CHANNEL, true, upgrade_needed },
 	{ GW_AGENTS, "GET", AGENT_PATH, false, upgrade_needed },
@@ -289,16 +300,39 @@ static void on_request(void *arg, ws_req r, const struct ws_request *req)
 		reply_error(l->gw, r, 404, "not_found", "there is nothing here");
 }
 
+static bool path_under(const char *path, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(path, prefix, n) == 0 && path[n];
+}
+
+/* A stock agent signs the upgrade of its data channel; clients and ssm-tun-agent have the token only. */
+static int upgrade_data(struct gw_listener *l, ws_req r, const struct ws_request *req,
+			const struct ws_events **events, void **events_arg)
+{
+	const char *id = req->path + strlen(DATA_CHANNEL);
+	struct sigv4_result who;
+	struct gw_key_rec key;
+
+	if (l->door != GW_CONTROL || !ws_req_header(l->gw->ws, r, "authorization"))
+		return gws_upgrade(l->gw->sessions, id, NULL, events, events_arg);
+	if (gw_api_verify_for(l->gw, &who, r, req, "ssmmessages", &key) < 0)
+		return 403;
+	return gws_upgrade(l->gw->sessions, id, &key, events, events_arg);
+}
+
 static int on_upgrade(void *arg, ws_req r, const struct ws_request *req,
 		      const struct ws_events **events, void **events_arg)
 {
 	struct gw_listener *l = arg;
-	size_t n = strlen(DATA_CHANNEL);
 
 	if (l->door == GW_AGENTS && strcmp(req->path, AGENT_PATH) == 0)
 		return gwa_upgrade(l->gw->agents, r, req, l->tls, events, events_arg);
-	if (l->door != GW_ACTIONS && strncmp(req->path, DATA_CHANNEL, n) == 0 && req->path[n])
-		return gws_upgrade(l->gw->sessions, req->path + n, events, events_arg);
+	if (l->door == GW_CONTROL && path_under(req->path, CONTROL_CHANNEL))
+		return gwm_upgrade(l, r, req, events, events_arg);
+	if (l->door != GW_ACTIONS && path_under(req->path, DATA_CHANNEL))
+		return upgrade_data(l, r, req, events, events_arg);
 	return 404;
 }
 

@@ -15,6 +15,8 @@
 #include "ws/ws.h"
 
 struct gwa;
+struct gwm;
+struct gwp;
 struct gws;
 
 /* The three listeners; gateway.md, Ports. */
@@ -34,6 +36,8 @@ struct gw {
 	struct gw_store *store;
 	struct gwr *reg;
 	struct gwa *agents;
+	struct gwm *mgs;
+	struct gwp *polls;
 	struct gws *sessions;
 	struct gwf_spec fault;
 	bool fault_allowed; /* started with --fault */

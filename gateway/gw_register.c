@@ -87,6 +87,11 @@ void gwr_free(struct gwr *r)
 	free(r);
 }
 
+bool gwr_must_approve(const struct gwr *r)
+{
+	return r->approve;
+}
+
 bool gwr_name_ok(const char *s)
 {
 	static const char alnum[] =
@@ -239,7 +244,7 @@ static const char *init_read(struct gw_agent_rec *rec, const json_t *body)
 	return NULL;
 }
 
-/* Is the host_id free, or this very key's? 0; ST_EEXIST: another key's; ST_ESYS. *@known: the record of before */
+/* Is the host_id free, or this very key's? 0; ST_EEXIST: another key's, or a stock agent's; ST_ESYS. *@known: the record of before */
 static int host_check(struct gwr *r, const struct gw_agent_rec *rec, struct gw_agent_rec *known,
 		      bool *exists)
 {
@@ -248,7 +253,8 @@ static int host_check(struct gwr *r, const struct gw_agent_rec *rec, struct gw_a
 	*exists = e == 0;
 	if (e == ST_ENOENT)
 		return 0;
-	if (e == 0 && memcmp(known->pubkey, rec->pubkey, GW_PUBKEY_LEN) != 0)
+	if (e == 0 &&
+	    (known->kind != GW_AGENT_OWN || memcmp(known->pubkey, rec->pubkey, GW_PUBKEY_LEN) != 0))
 		return ST_EEXIST;
 	return e;
 }

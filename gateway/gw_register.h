@@ -32,6 +32,8 @@ struct gwr_answer {
 /** gwr_new() - @approve: new agents wait for an operator. @store is borrowed. Return: 0; ST_ENOMEM */
 int gwr_new(struct gwr **out, struct gw_store *store, bool approve);
 void gwr_free(struct gwr *r);
+/** gwr_must_approve() - do new hosts wait for an operator? */
+bool gwr_must_approve(const struct gwr *r);
 
 /**
  * gwr_init() - first step; @body is borrowed

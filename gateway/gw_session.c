@@ -6,7 +6,8 @@
  * hash is kept) and at most one socket (gw_sock). Messages pass through gw_relay. One timer a session
  * waits for the nearest of its limits. A session that ended stays for a while with its last words,
  * channel_closed, for a client that is not connected just then. After our own restart the active
- * sessions of the store are back without sockets: agents reopen, clients resume.
+ * sessions of the store are back without sockets: agents reopen, clients resume. How an agent is told
+ * depends on its kind (gw_session_agent).
  *
  * States: GWS_STARTING until both sides have opened once; GWS_RUNNING while at least one of them is
  * there or may come back; GWS_ENDED from the end's cause until the client has been told or nobody
@@ -21,13 +22,12 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "gateway/gw_agents.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_host.h"
 #include "gateway/gw_session_internal.h"
 #include "proto/ssm_chan.h"
 
 #define ID_RANDOM_BYTES 9U /* 17 of their 18 hex digits */
-#define CHANNEL_CLOSED_MAX 1200U
 
 static const struct {
 	const char *name;
@@ -40,8 +40,6 @@ static const struct {
 _Static_assert(ARRAY_LEN(states) == GWS_STATE_N, "states[] and enum gws_state differ");
 
 static void session_timer(void *arg, uint64_t now_ms);
-static void session_arm(struct gws_session *s);
-static void session_end(struct gws_session *s, const char *output, const char *who);
 
 static void set_state(struct gws_session *s, enum gws_state to, const char *why)
 {
@@ -64,21 +62,10 @@ struct gws_session *gws_session_find(struct gws *all, const char *id)
 	return NULL;
 }
 
-static void token_make(struct gws_side *side, char out[GW_TOKEN_STR], uint64_t now_ms)
-{
-	uint8_t raw[GW_TOKEN_BYTES];
-
-	codec_random(raw, sizeof(raw));
-	codec_b64url_encode(out, raw, sizeof(raw));
-	codec_wipe(raw, sizeof(raw));
-	codec_sha256(side->token_hash, out, strlen(out));
-	side->token_until_ms = now_ms + GWS_TOKEN_MS;
-}
-
-static void note_agent(struct gws_session *s)
+void gws_session_note_agent(struct gws_session *s)
 {
 	bool there = s->side[GW_AGENT].sock ||
-		     gwa_is_online(s->all->gw->agents, s->rec.agent_uid, NULL);
+		     gw_host_is_online(s->all->gw, s->rec.agent_uid, NULL);
 
 	if (there) {
 		s->agent_gone_ms = 0;
@@ -86,7 +73,7 @@ static void note_agent(struct gws_session *s)
 	} else if (!s->agent_gone_ms) {
 		s->agent_gone_ms = gws_now(s->all);
 	}
-	session_arm(s);
+	gws_session_arm(s);
 }
 
 void gws_session_free(struct gws_session *s)
@@ -115,7 +102,7 @@ void gws_session_opened(struct gws_session *s)
 {
 	if (s->state == GWS_STARTING && s->side[GW_CLIENT].opened && s->side[GW_AGENT].opened)
 		set_state(s, GWS_RUNNING, "both sides have opened");
-	note_agent(s);
+	gws_session_note_agent(s);
 	gws_session_told(s);
 }
 
@@ -123,8 +110,10 @@ void gws_session_lost(struct gws_session *s, enum gw_side side)
 {
 	if (s->state == GWS_ENDED && side == GW_CLIENT && gw_relay_is_drained(&s->relay, GW_CLIENT))
 		gws_session_free(s);
+	else if (s->state != GWS_ENDED && side == GW_AGENT && s->last_words_ms)
+		gws_session_end(s, s->last_words, s->rec.host_id);
 	else
-		note_agent(s);
+		gws_session_note_agent(s);
 }
 
 static void relay_cut(void *arg, enum gw_side side)
@@ -137,9 +126,10 @@ static void relay_cut(void *arg, enum gw_side side)
 
 /* ---- the end ---- */
 
-static void send_channel_closed(struct gws_session *s, enum gw_side to, const char *output)
+ssize_t gws_channel_closed_make(struct gws_session *s, const char *output,
+				uint8_t out[GWS_CHANNEL_CLOSED_MAX])
 {
-	uint8_t uuid[CODEC_UUID_LEN], out[CHANNEL_CLOSED_MAX];
+	uint8_t uuid[CODEC_UUID_LEN];
 	char id[CODEC_UUID_STR], date[24];
 	int64_t ms = gw_unix_ms();
 	struct ssm_msg m = {
@@ -148,9 +138,9 @@ static void send_channel_closed(struct gws_session *s, enum gw_side to, const ch
 		.created_ms = (uint64_t)ms,
 		.flags = SSM_FLAGS_ACK,
 	};
+	ssize_t n = ST_ENOMEM;
 	char *text = NULL;
 	json_t *doc;
-	ssize_t n;
 
 	codec_uuid4(uuid);
 	memcpy(m.id, uuid, sizeof(uuid));
@@ -162,30 +152,25 @@ static void send_channel_closed(struct gws_session *s, enum gw_side to, const ch
 	if (doc && (text = json_dumps(doc, JSON_COMPACT))) {
 		m.payload = (const uint8_t *)text;
 		m.payload_len = strlen(text);
-		if ((n = ssm_msg_encode(out, sizeof(out), &m)) > 0)
-			gw_relay_deliver(&s->relay, to, out, (size_t)n);
+		n = ssm_msg_encode(out, GWS_CHANNEL_CLOSED_MAX, &m);
 	}
 	free(text);
 	json_decref(doc);
+	return n;
 }
 
-/* Tells the agent by both of its connections: the data channel may be gone, the control one busy. */
-static void tell_agent(struct gws_session *s)
+void gws_channel_closed_send(struct gws_session *s, enum gw_side to, const char *output)
 {
-	struct gws_sock *k = s->side[GW_AGENT].sock;
-	json_t *body = json_pack("{s:s}", "session_id", s->rec.id);
+	uint8_t out[GWS_CHANNEL_CLOSED_MAX];
+	ssize_t n = gws_channel_closed_make(s, output, out);
 
-	gwa_request(s->all->gw->agents, s->rec.agent_uid, CH_SESSION_TERMINATE, body);
-	json_decref(body);
-	if (!k)
-		return;
-	send_channel_closed(s, GW_AGENT, "");
-	gws_sock_close(k, 1000, "");
-	gws_side_detach(s, GW_AGENT);
+	if (n > 0)
+		gw_relay_deliver(&s->relay, to, out, (size_t)n);
+	else
+		log_error("session %s: no channel_closed: %s", s->rec.id, st_strerror((int)n));
 }
 
-/* @output: harmless text for the client, "" for an ordinary end. @who: for the audit log. */
-static void session_end(struct gws_session *s, const char *output, const char *who)
+void gws_session_end(struct gws_session *s, const char *output, const char *who)
 {
 	if (s->state == GWS_ENDED)
 		return;
@@ -193,9 +178,9 @@ static void session_end(struct gws_session *s, const char *output, const char *w
 	log_info("session %s: ended by %s%s%s", s->rec.id, who, *output ? ": " : "", output);
 	if (gw_store_session_end(s->all->gw->store, s->rec.id, output, who) < 0)
 		log_warn("session %s: its end could not be stored", s->rec.id);
-	tell_agent(s);
-	send_channel_closed(s, GW_CLIENT, output);
-	session_arm(s);
+	gws_agent_tell(s);
+	gws_channel_closed_send(s, GW_CLIENT, output);
+	gws_session_arm(s);
 	gws_session_told(s);
 }
 
@@ -215,24 +200,31 @@ static void nearer(struct limit *l, uint64_t at_ms, const char *output)
 static struct limit session_limit(const struct gws_session *s)
 {
 	const struct gws_side *client = &s->side[GW_CLIENT];
-	struct limit l = { .at_ms = UINT64_MAX };
+	struct limit l = { .at_ms = UINT64_MAX, .output = "" };
 
 	if (s->state == GWS_ENDED) {
 		nearer(&l, s->state_ms + GWS_LINGER_MS, "");
 		return l;
 	}
+	if (s->last_words_ms) { /* whatever else happens, they are what the client hears */
+		nearer(&l, s->last_words_ms + GWS_STOCK_LAST_MS, s->last_words);
+		return l;
+	}
 	if (s->state == GWS_STARTING)
-		nearer(&l, s->state_ms + GWS_TOKEN_MS,
+		nearer(&l, s->state_ms + GWS_START_MS,
 		       s->side[GW_AGENT].opened ? "the client did not open its data channel"
 						: "the agent did not open its data channel");
 	if (s->agent_gone_ms)
 		nearer(&l, s->agent_gone_ms + s->agent_grace_ms, "agent gone");
+	if (s->stock && s->state == GWS_RUNNING && !s->side[GW_AGENT].sock && !s->agent_gone_ms)
+		nearer(&l, MAX(s->side[GW_AGENT].gone_ms, s->agent_up_ms) + GWS_STOCK_REOPEN_MS,
+		       "the agent did not reopen its data channel");
 	if (!client->sock)
 		nearer(&l, client->gone_ms + GWS_CLIENT_GONE_MS, "client gone");
 	return l;
 }
 
-static void session_arm(struct gws_session *s)
+void gws_session_arm(struct gws_session *s)
 {
 	struct limit l = session_limit(s);
 
@@ -248,11 +240,11 @@ static void session_timer(void *arg, uint64_t now_ms)
 	struct limit l = session_limit(s);
 
 	if (l.at_ms > now_ms)
-		session_arm(s);
+		gws_session_arm(s);
 	else if (s->state == GWS_ENDED)
 		gws_session_free(s);
 	else
-		session_end(s, l.output, "gateway");
+		gws_session_end(s, l.output, s->last_words_ms ? s->rec.host_id : "gateway");
 }
 
 /* ---- start, resume, terminate ---- */
@@ -299,31 +291,11 @@ static void rec_fill(struct gw_session_rec *rec, const struct gws_order *o, cons
 	rec->started = gw_unix_s();
 }
 
-static int ask_agent(struct gws_session *s, const struct gws_order *o)
-{
-	struct gwa *agents = s->all->gw->agents;
-	char *url = gwa_data_url(agents, s->rec.agent_uid, s->rec.id), token[GW_TOKEN_STR];
-	json_t *body;
-	int r;
-
-	if (!url)
-		return ST_ENOENT;
-	token_make(&s->side[GW_AGENT], token, gws_now(s->all));
-	body = json_pack("{s:s, s:s, s:s, s:s, s:O*, s:I}", "session_id", s->rec.id, "token", token,
-			 "url", url, "document", s->rec.document, "parameters", o->parameters,
-			 "max_payload_bytes", (json_int_t)s->max_payload);
-	r = body ? gwa_request(agents, s->rec.agent_uid, CH_SESSION_START, body) : ST_ENOMEM;
-	json_decref(body);
-	codec_wipe(token, sizeof(token));
-	free(url);
-	return r;
-}
-
 static void ticket_fill(struct gws_session *s, struct gws_ticket *out)
 {
 	text_copy(out->session_id, sizeof(out->session_id), s->rec.id);
 	out->max_payload = s->max_payload;
-	token_make(&s->side[GW_CLIENT], out->token, gws_now(s->all));
+	gw_token_make(&s->side[GW_CLIENT].token, out->token, gws_now(s->all));
 }
 
 int gws_start(struct gws *all, const struct gws_order *o, struct gws_ticket *out)
@@ -332,20 +304,21 @@ int gws_start(struct gws *all, const struct gws_order *o, struct gws_ticket *out
 	struct gws_session *s;
 	int r;
 
-	if (!gwa_is_online(all->gw->agents, o->agent->uid, NULL))
+	if (!gw_host_is_online(all->gw, o->agent->uid, NULL))
 		return ST_ENOENT;
 	rec_fill(&rec, o, gwa_boot_id(all->gw->agents, o->agent->uid));
 	if (!(s = session_new(all, &rec, GWS_STARTING)))
 		return all->table.used >= GWS_SESSIONS_MAX ? ST_EFULL : ST_ENOMEM;
 	s->max_payload = MIN(o->agent->max_payload, SSM_PAYLOAD_MAX);
+	s->stock = o->agent->kind == GW_AGENT_STOCK;
 	if ((r = gw_store_session_add(all->gw->store, &s->rec)) < 0)
 		goto fail;
 	ticket_fill(s, out);
-	if ((r = ask_agent(s, o)) < 0) {
+	if ((r = gws_agent_ask(s, o)) < 0) {
 		gw_store_session_end(all->gw->store, rec.id, "the agent has just gone", "gateway");
 		goto fail;
 	}
-	session_arm(s);
+	gws_session_arm(s);
 	log_info("session %s: started to %s", rec.id, rec.host_id);
 	return 0;
 fail:
@@ -384,7 +357,7 @@ int gws_terminate(struct gws *all, const char *id, const char *key_name)
 	int r;
 
 	if ((r = owned(all, id, key_name, &s)) == 0)
-		session_end(s, "", key_name);
+		gws_session_end(s, "", key_name);
 	return r == ST_ECLOSED ? 0 : r;
 }
 
@@ -399,52 +372,6 @@ const char *gws_status(struct gws *all, const char *id)
 	return s->side[GW_CLIENT].sock ? "Connected" : "Disconnected";
 }
 
-/* ---- what the control connections tell ---- */
-
-void gws_agent_up(struct gws *all, const char *uid, const char *boot_id)
-{
-	struct gws_session *s;
-	uint32_t pos = 0;
-
-	while ((s = hnd_next(&all->table, &pos))) {
-		if (strcmp(s->rec.agent_uid, uid) != 0 || s->state == GWS_ENDED)
-			continue;
-		if (*boot_id && *s->rec.boot_id && strcmp(boot_id, s->rec.boot_id) != 0)
-			session_end(s, "agent gone", "gateway");
-		else
-			note_agent(s);
-	}
-}
-
-void gws_agent_down(struct gws *all, const char *uid)
-{
-	struct gws_session *s;
-	uint32_t pos = 0;
-
-	while ((s = hnd_next(&all->table, &pos)))
-		if (strcmp(s->rec.agent_uid, uid) == 0 && s->state != GWS_ENDED)
-			note_agent(s);
-}
-
-void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, const char *output)
-{
-	struct gws_session *s = gws_session_find(all, session_id);
-
-	if (s && strcmp(s->rec.agent_uid, uid) == 0)
-		session_end(s, output && *output ? text_safe(output).s : "", s->rec.host_id);
-}
-
-int gws_agent_reopen(struct gws *all, const char *uid, const char *session_id,
-		     char token[GW_TOKEN_STR])
-{
-	struct gws_session *s = gws_session_find(all, session_id);
-
-	if (!s || s->state == GWS_ENDED || strcmp(s->rec.agent_uid, uid) != 0)
-		return ST_ENOENT;
-	token_make(&s->side[GW_AGENT], token, gws_now(all));
-	return 0;
-}
-
 /* ---- all of them ---- */
 
 static void session_restore(void *arg, const struct gw_session_rec *rec)
@@ -457,11 +384,13 @@ static void session_restore(void *arg, const struct gw_session_rec *rec)
 		log_warn("session %s: not restored", rec->id);
 		return;
 	}
-	if (gw_store_agent_by_uid(all->gw->store, rec->agent_uid, &agent) == 0)
+	if (gw_store_agent_by_uid(all->gw->store, rec->agent_uid, &agent) == 0) {
 		s->max_payload = agent.max_payload;
+		s->stock = agent.kind == GW_AGENT_STOCK;
+	}
 	s->agent_gone_ms = gws_now(all);
 	s->agent_grace_ms = GWS_AFTER_RESTART_MS;
-	session_arm(s);
+	gws_session_arm(s);
 }
 
 int gws_new(struct gws **out, struct gw *gw)

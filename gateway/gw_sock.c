@@ -4,11 +4,12 @@
  *
  * Theory of operation: a socket is nobody's until its open message names a token; then it becomes
  * that side's socket in place of the earlier one, which is closed. Client and agent are told apart by
- * the token alone. A socket without a valid open message is closed after GWS_OPEN_MS. A socket that
+ * the token alone; a stock agent must have signed the upgrade besides. A socket without a valid open message is closed after GWS_OPEN_MS. A socket that
  * is being closed is "over": nothing it still says counts; its last event frees it.
  */
 #include "gateway/gw_session_internal.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,14 @@ void gws_sock_close(struct gws_sock *k, uint16_t code, const char *reason)
 	k->over = true;
 	k->session = 0;
 	ws_close(k->all->gw->ws, k->conn, code, reason);
+}
+
+void gws_sock_leave(struct gws_sock *k)
+{
+	k->over = true;
+	k->session = 0;
+	if (loop_timer_set(k->all->gw->loop, &k->timer, gws_now(k->all) + GWS_STOCK_CLOSE_MS) < 0)
+		ws_close(k->all->gw->ws, k->conn, 1000, "");
 }
 
 /* Counts @k among the sockets that have not sent a valid open message, or takes it out. */
@@ -68,18 +77,18 @@ static void side_attach(struct gws_session *s, enum gw_side side, struct gws_soc
 	k->side = side;
 	sd->sock = k;
 	sd->opened = true;
-	sd->token_until_ms = 0;
 	log_debug("session %s: the %s has opened", s->rec.id,
 		  side == GW_CLIENT ? "client" : "agent");
 	gw_relay_attach(&s->relay, side, k->conn);
 	gws_session_opened(s);
 }
 
-static bool token_fits(const struct gws_side *side, const uint8_t hash[CODEC_SHA256_LEN],
-		       uint64_t now_ms)
+/* May the peer of @k be that side at all? A stock agent must have signed the upgrade too. */
+static bool side_fits(const struct gws_sock *k, const struct gws_session *s, enum gw_side side)
 {
-	return codec_equal(side->token_hash, hash, CODEC_SHA256_LEN) &&
-	       now_ms < side->token_until_ms;
+	if (side == GW_CLIENT || !s->stock)
+		return true;
+	return k->instances[0] && fnmatch(k->instances, s->rec.host_id, 0) == 0;
 }
 
 static void sock_open_message(struct gws_sock *k, const uint8_t *p, size_t len)
@@ -87,12 +96,11 @@ static void sock_open_message(struct gws_sock *k, const uint8_t *p, size_t len)
 	json_t *doc = json_loadb((const char *)p, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *token = json_str(doc, "TokenValue");
 	struct gws_session *s = gws_session_find(k->all, k->id);
-	uint8_t hash[CODEC_SHA256_LEN];
 	bool found = false;
 
-	codec_sha256(hash, token ? token : "", token ? strlen(token) : 0);
-	for (int i = 0; s && token && i < GW_SIDE_N && !found; i++) {
-		if (!token_fits(&s->side[i], hash, gws_now(k->all)))
+	for (int i = 0; s && i < GW_SIDE_N && !found; i++) {
+		if (!side_fits(k, s, (enum gw_side)i) ||
+		    !gw_token_take(&s->side[i].token, token, gws_now(k->all)))
 			continue;
 		found = true;
 		side_attach(s, (enum gw_side)i, k);
@@ -201,7 +209,8 @@ static void sock_timer(void *arg, uint64_t now_ms)
 		sock_counted(k, false);
 		gws_sock_close(k, 1008, "no open message");
 	} else if (k->over) {
-		return;
+		ws_close(k->all->gw->ws, k->conn, 1000,
+			 ""); /* left alone long enough, or a second time */
 	} else if (sock_is_stopped(k) || now_ms - k->last_rx_ms < GWS_SILENT_MS) {
 		sock_watch(k, GWS_SILENT_MS);
 	} else {
@@ -209,7 +218,8 @@ static void sock_timer(void *arg, uint64_t now_ms)
 	}
 }
 
-int gws_upgrade(struct gws *all, const char *id, const struct ws_events **events, void **events_arg)
+int gws_upgrade(struct gws *all, const char *id, const struct gw_key_rec *signer,
+		const struct ws_events **events, void **events_arg)
 {
 	struct gws_sock *k;
 
@@ -220,6 +230,8 @@ int gws_upgrade(struct gws *all, const char *id, const struct ws_events **events
 		return 404;
 	}
 	k->all = all;
+	if (signer && signer->kind == GW_KEY_AGENT)
+		text_copy(k->instances, sizeof(k->instances), signer->targets);
 	list_node_init(&k->node);
 	loop_timer_init(&k->timer, sock_timer, k);
 	if (sock_watch(k, GWS_OPEN_MS) < 0) {
