@@ -3,7 +3,8 @@
  * gw_document_test.c - the session documents and their parameters
  *
  * Cases: each document with none and with all of its parameters; its defaults; a foreign document; a parameter of
- * another document; values at and beyond their limits; values that are no list of one string; a NUL inside.
+ * another document; values at and beyond their limits; values that are no list of one string; a NUL inside; what only
+ * stock agents serve, and a parameter without a default.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,7 +62,8 @@ static void test_defaults(void **state)
 static void test_foreign(void **state)
 {
 	(void)state;
-	assert_int_equal(check("SSM-SessionManagerRunShell", NULL), ST_ENOENT);
+	assert_int_equal(check(GW_DOC_SHELL, NULL), ST_ENOENT);
+	assert_int_equal(check(GW_DOC_COMMAND, "{\"command\":[\"id\"]}"), ST_ENOENT);
 	assert_int_equal(check("AWS-StartSSHSessio", NULL), ST_ENOENT);
 	assert_int_equal(check("", NULL), ST_ENOENT);
 }
@@ -104,6 +106,65 @@ static void test_bad_values(void **state)
 			fail_msg("%s takes %s", bad[i].document, bad[i].params);
 }
 
+static int check_stock(const char *name, const char *params_text)
+{
+	char why[200] = "";
+	json_t *params = params_text ? json_loads(params_text, 0, NULL) : NULL;
+	int r = gw_document_check_stock(name, params, why, sizeof(why));
+
+	assert_true((r == 0) == (why[0] == '\0'));
+	json_decref(params);
+	return r;
+}
+
+static void test_stock(void **state)
+{
+	static const char *const commands[] = { GW_DOC_COMMAND, GW_DOC_COMMAND_PLAIN };
+
+	(void)state;
+	assert_int_equal(check_stock(GW_DOC_SSH, "{\"portNumber\":[\"2222\"]}"), 0);
+	assert_int_equal(check_stock(GW_DOC_SSH, "{\"portNumber\":[\"0\"]}"), ST_EINVAL);
+	assert_int_equal(check_stock(GW_DOC_FORWARD_HOST, "{\"host\":[\"db\"]}"), 0);
+	assert_int_equal(check_stock(GW_DOC_SHELL, NULL), 0);
+	assert_int_equal(check_stock(GW_DOC_SHELL, "{}"), 0);
+	assert_int_equal(check_stock(GW_DOC_SHELL, "{\"command\":[\"id\"]}"), ST_EINVAL);
+	assert_int_equal(check_stock("AWS-RunShellScript", "{\"command\":[\"id\"]}"), ST_ENOENT);
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		assert_int_equal(check_stock(commands[i], "{\"command\":[\"id; {{ x }}\"]}"), 0);
+		assert_int_equal(check_stock(commands[i], "{\"command\":[\"\"]}"), ST_EINVAL);
+		assert_int_equal(check_stock(commands[i], "{\"command\":[]}"), ST_EINVAL);
+		assert_int_equal(check_stock(commands[i], "{\"command\":\"id\"}"), ST_EINVAL);
+		assert_int_equal(check_stock(commands[i], "{}"), ST_EINVAL);
+		assert_int_equal(check_stock(commands[i], NULL), ST_EINVAL);
+		assert_null(gw_document_param(commands[i], NULL, "command"));
+		assert_string_equal(gw_document_param_name(commands[i], 0), "command");
+		assert_null(gw_document_param_name(commands[i], 1));
+	}
+	assert_null(gw_document_param_name(GW_DOC_SHELL, 0));
+	assert_null(gw_document_param_name("other", 0));
+	assert_string_equal(gw_document_param_name(GW_DOC_FORWARD_HOST, 2), "host");
+	assert_null(gw_document_param_name(GW_DOC_FORWARD_HOST, 3));
+}
+
+/* The longest value there may be, and one byte more. */
+static void test_value_length(void **state)
+{
+	char why[200], *text = malloc(GW_DOC_VALUE_MAX + 2);
+	json_t *params;
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t n = GW_DOC_VALUE_MAX; n <= GW_DOC_VALUE_MAX + 1; n++) {
+		memset(text, 'x', n);
+		text[n] = '\0';
+		params = json_pack("{s:[s]}", "command", text);
+		assert_int_equal(gw_document_check_stock(GW_DOC_COMMAND, params, why, sizeof(why)),
+				 n == GW_DOC_VALUE_MAX ? 0 : ST_EINVAL);
+		json_decref(params);
+	}
+	free(text);
+}
+
 static void test_host_length(void **state)
 {
 	char params[GW_DOC_HOST_MAX + 32], host[GW_DOC_HOST_MAX + 2];
@@ -123,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),	    cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_foreign),	    cmocka_unit_test(test_bad_values),
+		cmocka_unit_test(test_stock),	    cmocka_unit_test(test_value_length),
 		cmocka_unit_test(test_host_length),
 	};
 

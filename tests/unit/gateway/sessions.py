@@ -63,6 +63,7 @@ class Bench:
         self.must("ssm-tun-gateway", "init", self.state)
         self.key = self.add_key("demo", "*")
         self.echo_port, self.echoes, self.files = None, [], None
+        self.enrol = "open"
 
     def must(self, *argv):
         r = subprocess.run([os.path.join(self.bin, argv[0]), *argv[1:]], capture_output=True, text=True, timeout=60)
@@ -82,7 +83,7 @@ class Bench:
         return p
 
     def start_gateway(self):
-        argv = ["ssm-tun-gateway", "serve", "--dir", self.state, "-v", "--fault", "off"]
+        argv = ["ssm-tun-gateway", "serve", "--dir", self.state, "-v", "--fault", "off", "--enrol", self.enrol]
         for name, port in (self.ports or {"control": 0, "agents": 0, "actions": 0}).items():
             argv += ["--" + name, "127.0.0.1:%d" % port]
         self.gateway = self.spawn("gateway.log", *argv)
