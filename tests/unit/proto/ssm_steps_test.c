@@ -5,7 +5,7 @@
  * Cases: a port session and what each end learns of it; mux by versions and type; a shell has no handshake; a command's
  * update message; flags 1 and 3; an agent too old for TerminateSession; an encrypted session, with and without
  * challenge, key at once and later, data of each type both ways and what is on the wire; no key at the client, at the agent,
- * a client that can't; another key at one end; no cipher key; challenges out of place; forged payloads; calls out of
+ * a client that can't; another key at one end; no cipher key; another proof; a second response; a request beyond its limit; challenges out of place; forged payloads; calls out of
  * place; a slow owner times out.
  */
 #include <setjmp.h>
@@ -196,7 +196,7 @@ static struct ssm_peer peer_of(const struct end *e)
 /* A message that the other end of @to would not write: its next number. */
 static void forge(struct end *to, int64_t seq, uint32_t payload_type, const char *text, size_t len)
 {
-	uint8_t wire[1024];
+	static uint8_t wire[KIB(80)];
 	struct ssm_msg m = {
 		.type = to == &to->pair->client ? SSM_OUTPUT_STREAM_DATA : SSM_INPUT_STREAM_DATA,
 		.created_ms = 1,
@@ -615,6 +615,64 @@ static void a_wrong_answer_to_the_challenge(void **state)
 	}
 }
 
+/* A client that has the data key and sends back other bytes. */
+static void another_proof(void **state)
+{
+	uint8_t key[SSM_DATA_KEY_LEN], nonce[SSM_NONCE_LEN] = { 3 };
+	uint8_t sealed[64 + SSM_CRYPT_OVERHEAD] = { 0 };
+	struct pair *p = pair_new((struct ssm_chan_opts){ 0 }, encrypted);
+	struct ssm_crypt *client;
+	char *text;
+
+	(void)state;
+	p->client.at_once = false;
+	start(p);
+	assert_int_equal(key_give(&p->client), 0);
+	carry(p, &p->client, &p->agent);
+	key_fill(key, 1);
+	assert_int_equal(ssm_crypt_new(&client, true, key), 0);
+	ssm_crypt_seal(client, sealed, 64, nonce);
+	assert_int_equal(ssm_handshake_challenge_write(&text, sealed, sizeof(sealed)), 0);
+	forge(&p->agent, 1, SSM_PT_ENC_CHALLENGE_RESPONSE, text, strlen(text));
+	assert_int_equal(p->agent.close_err, ST_EPEER);
+	assert_string_equal(p->agent.close_reason, "the client's answer to the challenge is wrong");
+	assert_int_equal(p->agent.ready, 0);
+	free(text);
+	ssm_crypt_free(client);
+	pair_free(p);
+}
+
+static void a_second_response_is_ignored(void **state)
+{
+	struct pair *p = pair_new((struct ssm_chan_opts){ 0 }, encrypted);
+
+	(void)state;
+	p->agent.at_once = false;
+	start(p);
+	assert_int_equal(p->agent.wanted, 1);
+	forge(&p->agent, 1, SSM_PT_HANDSHAKE_RESPONSE, answer, strlen(answer));
+	assert_int_equal(p->agent.closed, 0);
+	assert_int_equal(p->agent.wanted, 1);
+	assert_int_equal(key_give(&p->agent), 0);
+	pair_free(p);
+}
+
+static void a_request_beyond_its_limit(void **state)
+{
+	static char text[65536 + 2];
+
+	(void)state;
+	memset(text, ' ', sizeof(text));
+	memcpy(text, "{}", 2);
+	for (size_t over = 0; over < 2; over++) {
+		struct pair *p = pair_new((struct ssm_chan_opts){ 0 }, (struct ssm_chan_opts){ 0 });
+
+		forge(&p->client, 0, SSM_PT_HANDSHAKE_REQUEST, text, 65536 + over);
+		assert_int_equal(p->client.close_err, over ? ST_EPEER : 0);
+		pair_free(p);
+	}
+}
+
 static void challenges_out_of_place(void **state)
 {
 	struct pair *p = pair_new((struct ssm_chan_opts){ 0 }, (struct ssm_chan_opts){ 0 });
@@ -714,6 +772,9 @@ int main(void)
 		cmocka_unit_test(an_answer_without_a_key),
 		cmocka_unit_test(a_client_without_the_challenge),
 		cmocka_unit_test(a_wrong_answer_to_the_challenge),
+		cmocka_unit_test(another_proof),
+		cmocka_unit_test(a_second_response_is_ignored),
+		cmocka_unit_test(a_request_beyond_its_limit),
 		cmocka_unit_test(challenges_out_of_place),
 		cmocka_unit_test(complete_before_the_key),
 		cmocka_unit_test(a_second_challenge_is_ignored),
