@@ -23,6 +23,7 @@
 
 /* Released with version 0.1.0: never to be changed. */
 static const char version_1[] =
+	"PRAGMA journal_mode = WAL;"
 	"CREATE TABLE agents(uid TEXT PRIMARY KEY, org_id TEXT NOT NULL, host_id TEXT NOT NULL "
 	"UNIQUE, pubkey BLOB NOT NULL,"
 	" machine_id_hash TEXT NOT NULL, version TEXT NOT NULL, platform TEXT NOT NULL, network "
