@@ -22,7 +22,7 @@ import xml.etree.ElementTree as ElementTree
 sys.dont_write_bytecode = True
 
 from sessions import Client, Closed, check, encode, session  # noqa: E402  (exits 77 itself)
-from stock_peer import ID, Agent, StockBench, Worker, begin, expect_close, refused  # noqa: E402
+from stock_peer import ID, Agent, StockBench, Worker, answered, begin, expect_close, refused  # noqa: E402
 from botocore.credentials import Credentials  # noqa: E402
 
 CASES = []
@@ -462,7 +462,7 @@ async def control_tokens(bench):
         await ws.send(json.dumps({"TokenValue": wrong}))
         await expect_close(ws, 1008)
     agent.control = await agent.control_open(token)  # none of these has spent it
-    await (await agent.control.ping())
+    await answered(agent.control)
     check((await bench.api("GetConnectionStatus", Target=ID))[1]["Status"] == "connected", "not connected")
     await expect_close(await agent.control_open(token), 1008)  # it serves once
     check(agent.control.open, "a replayed token has replaced the channel")
@@ -508,7 +508,7 @@ async def malformed(bench):
                 encode("agent_task_complete", 0, 0, 0, b'{"TaskId":7}'), encode("AgentTelemetry", 0, 0, 0, b"{}"),
                 encode("agent_job_ack", 0, 0, 0, b"{}"), encode("output_stream_data", 0, 0, 1, b"x")):
         await agent.control.send(bad)
-    await (await agent.control.ping())
+    await answered(agent.control)
     check(agent.inbox.empty() and agent.control.open, "an answer to what is none")
     await agent.control.send(b"\0" * ((1 << 20) + 1))
     await expect_close(agent.control, 1009)
@@ -519,7 +519,7 @@ async def malformed(bench):
 async def no_open_message(bench):
     agent = Agent(bench)
     ws = await agent.dial("/v1/control-channel/%s?role=subscribe&stream=input" % ID)
-    await (await ws.ping())
+    await answered(ws)
     began = time.monotonic()
     await expect_close(ws, 1008, 15)
     check(9 < time.monotonic() - began < 12, "after %.1f s" % (time.monotonic() - began))

@@ -80,6 +80,12 @@ class StockBench(Bench):
         return await asyncio.get_running_loop().run_in_executor(None, lambda: self.http(*args, **kwargs))
 
 
+async def answered(ws):
+    """Waits for a pong. One ping may stay without: a server need not answer one that comes while it answers another."""
+    while not (await asyncio.wait({await ws.ping()}, timeout=2))[0]:
+        check(ws.open, "the socket was closed")
+
+
 class Agent:
     """What amazon-ssm-agent and its session workers do, one agent."""
 
@@ -136,7 +142,7 @@ class Agent:
 
     async def connect(self):
         self.control = await self.control_open()
-        await (await self.control.ping())  # the answer comes behind whatever the open message led to
+        await answered(self.control)  # which comes behind whatever the open message led to
         self.reader = asyncio.create_task(self._read(self.control))
 
     async def _read(self, ws):
