@@ -36,9 +36,10 @@
 /* An agent all of whose messages in flight were sent so often, and none acknowledged, sends a new one
  * past the window: perhaps the client has them all, and will only acknowledge something new. In bytes: */
 #define SSM_PROBE_BYTES KIB(64)
-/* Of these; at the limit the ring fills and sending stops (ours) */
-#define SSM_STALE_MAX 4096U
-#define SSM_STALE_BYTES MIB(8)
+/* Of these, since the ring of numbers is no bound in bytes; at the limit they stay in the window (ours: the acknowledgements of
+ * two of the largest windows in messages, eight in bytes may be lost for good within SSM_STALE_PROOF messages) */
+#define SSM_STALE_MAX 8192U
+#define SSM_STALE_BYTES MIB(32)
 /* What a stock client keeps out of order (4.3): with more later numbers acknowledged it has this one */
 #define SSM_STALE_PROOF 10000
 /* Handshake messages: the other end may come much later (7.4), so no back-off; as the stock agent */
@@ -86,7 +87,7 @@ struct ssm_out {
 	uint32_t cap; /* clear payload bytes that @wire has room for */
 	uint32_t sends;
 	bool resent;  /* its acknowledgement gives no RTT */
-	bool counted; /* in flight_bytes and flight_msgs */
+	bool counted; /* once sent: in flight_bytes and flight_msgs, else it is stale */
 	uint8_t wire[];
 };
 
@@ -99,7 +100,7 @@ struct ssm_snd {
 	struct list flight[SSM_FLIGHT_N]; /* each in order of sending */
 	struct list resend;		  /* due now */
 	struct list stale;		  /* unacknowledged below base */
-	uint32_t stale_n;
+	uint32_t stale_n;		  /* all that are stale, in the list or still in the ring */
 	size_t stale_bytes;
 	int64_t known_n; /* messages that the peer has for certain: acknowledged or proven */
 	uint32_t flight_msgs;

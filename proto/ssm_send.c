@@ -23,10 +23,12 @@
  * none of the copies. So an agent whose every message was sent SSM_STALE_SENDS times sends a new one past
  * the window; what is acknowledged of it makes the others stale.
  *
- * A message sent SSM_STALE_SENDS times while later ones were acknowledged no longer counts in
- * the window, and once base has reached it, it leaves the ring for the stale list, which is in order
+ * A message sent SSM_STALE_SENDS times while later ones were acknowledged is stale: it no longer counts
+ * in the window, and once base has reached it, it leaves the ring for the stale list, which is in order
  * of numbers; it is resent for ever, or until so many later ones were acknowledged that a stock client
- * must have it, since it keeps no more than SSM_STALE_PROOF out of order.
+ * must have it, since it keeps no more than SSM_STALE_PROOF out of order. Where SSM_STALE_MAX or
+ * SSM_STALE_BYTES are stale already, the next ones stay in the window: a peer that leaves out numbers at will
+ * closes it, and does not make us keep what is beyond.
  */
 #include "proto/ssm_internal.h"
 
@@ -125,27 +127,41 @@ static void flight_count(struct ssm_snd *s, struct ssm_out *e)
 
 static void flight_uncount(struct ssm_snd *s, struct ssm_out *e)
 {
-	if (!e->counted)
-		return;
 	e->counted = false;
 	s->flight_bytes -= e->len;
 	s->flight_msgs--;
 }
 
+/* Is there hope no more that it is acknowledged soon, and room for one more such? */
+static bool goes_stale(const struct ssm_snd *s, const struct ssm_out *e)
+{
+	return e->counted && e->sends >= SSM_STALE_SENDS && later_acked(s, e) &&
+	       s->stale_n < SSM_STALE_MAX && e->len <= SSM_STALE_BYTES - s->stale_bytes;
+}
+
+static void stale_count(struct ssm_snd *s, const struct ssm_out *e)
+{
+	s->stale_n++;
+	s->stale_bytes += e->len;
+}
+
+static void stale_uncount(struct ssm_snd *s, const struct ssm_out *e)
+{
+	s->stale_n--;
+	s->stale_bytes -= e->len;
+}
+
 /* The peer has it. */
 static void forget(struct ssm_snd *s, struct ssm_out *e)
 {
-	flight_uncount(s, e);
+	if (e->counted)
+		flight_uncount(s, e);
+	else
+		stale_uncount(s, e);
 	list_del(&e->node);
+	list_del(&e->stale_node);
 	s->known_n++;
 	free(e);
-}
-
-static void stale_del(struct ssm_snd *s, struct ssm_out *e)
-{
-	list_del(&e->stale_node);
-	s->stale_n--;
-	s->stale_bytes -= e->len;
 }
 
 /* The stale messages that the peer has: of known_n messages no more than @seq + 1 are not later. */
@@ -157,19 +173,8 @@ static void stale_prove(struct ssm_snd *s)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): list_del() took the freed one off the head */
 		if (s->known_n - e->seq <= SSM_STALE_PROOF)
 			return;
-		stale_del(s, e);
 		forget(s, e);
 	}
-}
-
-static bool stale_add(struct ssm_snd *s, struct ssm_out *e)
-{
-	if (e->counted || s->stale_n == SSM_STALE_MAX || s->stale_bytes + e->len > SSM_STALE_BYTES)
-		return false;
-	list_push_back(&s->stale, &e->stale_node);
-	s->stale_n++;
-	s->stale_bytes += e->len;
-	return true;
 }
 
 /* Moves base over what is acknowledged, and what is stale to its list. */
@@ -179,8 +184,10 @@ static void base_advance(struct ssm_snd *s)
 	while (s->base < s->next_send) {
 		struct ssm_out **slot = ssm_snd_slot(s, s->base);
 
-		if (*slot && !stale_add(s, *slot))
+		if (*slot && (*slot)->counted)
 			return;
+		if (*slot)
+			list_push_back(&s->stale, &(*slot)->stale_node);
 		*slot = NULL;
 		s->base++;
 	}
@@ -236,8 +243,9 @@ static void transmit(struct ssm_chan *c, struct ssm_out *e)
 	struct ssm_snd *s = &c->snd;
 
 	e->sends++;
-	if (e->counted && e->sends >= SSM_STALE_SENDS && later_acked(s, e)) {
+	if (goes_stale(s, e)) {
 		flight_uncount(s, e);
+		stale_count(s, e);
 		base_advance(s);
 	}
 	e->sent_us = c->now_us;
@@ -359,9 +367,7 @@ void ssm_snd_ack(struct ssm_chan *c, int64_t seq, uint64_t peer_ms)
 		measure(c, e, peer_ms);
 	if (!ssm_pt_is_handshake(e->payload_type))
 		s->peer_ready = true;
-	if (list_linked(&e->stale_node))
-		stale_del(s, e);
-	else
+	if (!list_linked(&e->stale_node))
 		*ssm_snd_slot(s, seq) = NULL;
 	forget(s, e);
 	base_advance(s);

@@ -5,7 +5,7 @@
  * Cases: chunks and joined small writes; the first data message alone in flight and repeated
  * early; copies are byte-identical; only what is lost is resent, three later acknowledgements
  * bring it early; back-off; a peer that never acknowledges one number again, as client and as agent, nor a
- * whole window; the agent
+ * whole window, nor every other number; the agent
  * waits for its client to be ready, and not for ever; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements, shared by both
  * directions; given
  * up; unknown and early acknowledgements.
@@ -336,6 +336,50 @@ static void a_window_never_acknowledged(void **state)
 	sim_free(s);
 }
 
+static bool drop_odd_client_acks(struct sim *s, int from, const struct ssm_msg *m)
+{
+	int64_t seq;
+
+	(void)s;
+	if (from != SIM_CLIENT || m->type != SSM_ACKNOWLEDGE)
+		return false;
+	assert_int_equal(ssm_ack_read(&seq, m->payload, m->payload_len), 0);
+	return seq % 2 != 0;
+}
+
+/* One that leaves out every other number: what it may make the agent keep is bounded, in messages and in bytes. */
+static void half_of_the_numbers_never_acknowledged(void **state)
+{
+	static const struct {
+		uint32_t max_payload;
+		size_t window_max;
+		uint64_t kept_max; /* messages */
+	} rows[] = {
+		{ SSM_CHUNK, SSM_WINDOW_MAX_FOREIGN, 8192 },
+		{ SSM_PAYLOAD_MAX, SSM_WINDOW_MAX_OWN, MIB(32) / SSM_PAYLOAD_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const uint32_t max_payload = rows[i].max_payload;
+		const uint64_t window = (rows[i].window_max + KIB(64)) / max_payload;
+		struct sim *s = sim_flowing((struct sim_opts){
+			.drop = drop_odd_client_acks,
+			.chan = { .max_payload = max_payload, .window_max = rows[i].window_max } });
+
+		s->end[SIM_AGENT].to_send = 4 * rows[i].kept_max * max_payload;
+		sim_run_for(s, 170 * SECOND);
+		assert_in_range(sim_stats(s, SIM_AGENT).msgs_out, rows[i].kept_max,
+				2 * (rows[i].kept_max + window + 1));
+		assert_in_range(sim_stats(s, SIM_AGENT).in_flight_bytes, 1,
+				rows[i].window_max + KIB(64));
+		/* it changes its mind: nothing was lost */
+		s->opts.drop = NULL;
+		sim_run_done(s, 60 * SECOND);
+		sim_free(s);
+	}
+}
+
 static void client_data_tells_the_agent(void **state)
 {
 	struct sim *s = sim_ready((struct sim_opts){ .drop = drop_client_acks });
@@ -583,6 +627,7 @@ int main(void)
 		cmocka_unit_test(one_number_given_up),
 		cmocka_unit_test(the_agent_waits_for_its_client),
 		cmocka_unit_test(a_window_never_acknowledged),
+		cmocka_unit_test(half_of_the_numbers_never_acknowledged),
 		cmocka_unit_test(client_data_tells_the_agent),
 		cmocka_unit_test(the_window_grows),
 		cmocka_unit_test(a_slow_wire_keeps_it_small),
