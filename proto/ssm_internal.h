@@ -181,7 +181,7 @@ struct ssm_chan {
 	struct ssm_properties properties;
 	struct ssm_features features; /* of the other end */
 	/* encryption */
-	char *kms_key_id; /* agent: the owner's; NULL: none */
+	char *kms_key_id; /* agent: the owner's; client: of the request; NULL: no encryption is asked for */
 	char *challenge;  /* base64, for the encryption context; NULL: none */
 	uint8_t *request; /* client: the HandshakeRequest until it is answered */
 	size_t request_len;

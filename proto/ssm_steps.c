@@ -147,8 +147,9 @@ static void request_note(struct ssm_chan *c, struct ssm_request *r)
 	c->features = ssm_features_of_agent(r->agent_version);
 	c->properties = ssm_properties_read(r->properties_json);
 	c->properties_json = r->properties_json;
+	c->kms_key_id = r->kms_key_id;
 	c->challenge = r->challenge;
-	r->properties_json = r->challenge = NULL;
+	r->properties_json = r->kms_key_id = r->challenge = NULL;
 }
 
 static int request_keep(struct ssm_chan *c, const uint8_t *p, size_t len)
@@ -178,8 +179,8 @@ static void request_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
 		return;
 	}
 	request_note(c, &request);
-	if (request.kms_key_id && c->events->key_wanted)
-		key_ask(c, request.kms_key_id, NULL, 0);
+	if (c->kms_key_id && c->events->key_wanted)
+		key_ask(c, c->kms_key_id, NULL, 0);
 	else
 		request_answer(c, NULL);
 	ssm_request_fini(&request);
@@ -209,7 +210,7 @@ static void complete_arrived(struct ssm_chan *c, const uint8_t *p, size_t len)
 {
 	char message[SSM_REASON_MAX];
 
-	if (c->step == SSM_STEP_KEY) {
+	if (c->kms_key_id && !c->crypt) { /* not here yet, or refused by this end */
 		ssm_session_close(c, ST_EPEER,
 				  "the agent went on without the encryption it asked for");
 	} else if (ssm_handshake_complete_read(message, p, len) < 0) {

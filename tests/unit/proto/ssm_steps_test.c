@@ -5,7 +5,7 @@
  * Cases: a port session and what each end learns of it; mux by versions and type; a shell has no handshake; a command's
  * update message; flags 1 and 3; an agent too old for TerminateSession; an encrypted session, with and without
  * challenge, key at once and later, data of each type both ways and what is on the wire; no key at the client, at the agent,
- * a client that can't; another key at one end; no cipher key; another proof; a second response; a request beyond its limit; challenges out of place; forged payloads; calls out of
+ * a client that can't; an agent that goes on all the same; another key at one end; no cipher key; another proof; a second response; a request beyond its limit; challenges out of place; forged payloads; calls out of
  * place; a slow owner times out.
  */
 #include <setjmp.h>
@@ -699,6 +699,27 @@ static void complete_before_the_key(void **state)
 	pair_free(p);
 }
 
+/* An agent ends a session whose encryption was refused; one that does not must not get clear text. */
+static void complete_after_a_refusal(void **state)
+{
+	(void)state;
+	for (int can = 0; can < 2; can++) {
+		struct pair *p = pair_new(
+			(struct ssm_chan_opts){ .events = can ? NULL : &without_kms }, encrypted);
+
+		p->client.at_once = false;
+		ssm_chan_transport_up(p->agent.chan, p->now_us);
+		ssm_chan_transport_up(p->client.chan, p->now_us);
+		carry(p, &p->agent, &p->client);
+		ssm_chan_key_failed(p->client.chan, "not allowed", p->now_us);
+		assert_int_equal(p->client.closed, 0);
+		forge(&p->client, 1, SSM_PT_HANDSHAKE_COMPLETE, "{}", 2);
+		assert_int_equal(p->client.close_err, ST_EPEER);
+		assert_int_equal(p->client.ready, 0);
+		pair_free(p);
+	}
+}
+
 static void a_second_challenge_is_ignored(void **state)
 {
 	struct pair *p = pair_new((struct ssm_chan_opts){ 0 }, encrypted);
@@ -777,6 +798,7 @@ int main(void)
 		cmocka_unit_test(a_request_beyond_its_limit),
 		cmocka_unit_test(challenges_out_of_place),
 		cmocka_unit_test(complete_before_the_key),
+		cmocka_unit_test(complete_after_a_refusal),
 		cmocka_unit_test(a_second_challenge_is_ignored),
 		cmocka_unit_test(forged_payloads),
 		cmocka_unit_test(an_encrypted_nothing),
