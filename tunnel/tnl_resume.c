@@ -3,12 +3,22 @@
 
 #include "base/util.h"
 
+/* Was the wire that is lost now a good one? */
+static bool was_good(const struct tnl_resume *r, uint64_t now_ms)
+{
+	const uint64_t stood_ms = now_ms - MIN(r->up_ms, now_ms);
+
+	return stood_ms >= (r->heard ? TNL_RESUME_BRIEF_MS : TNL_RESUME_STEADY_MS);
+}
+
 static void down_note(struct tnl_resume *r, uint64_t now_ms)
 {
 	if (r->since_ms != 0)
 		return;
-	if (now_ms - MIN(r->up_ms, now_ms) >= TNL_RESUME_STEADY_MS)
-		tnl_resume_heard(r);
+	if (was_good(r, now_ms)) {
+		r->spent_ms = 0;
+		r->tries = 0;
+	}
 	if (r->tries == 0)
 		r->failed_ms = now_ms;
 	r->since_ms = MAX(now_ms, 1U);
@@ -20,13 +30,13 @@ uint64_t tnl_resume_up(struct tnl_resume *r, uint64_t now_ms)
 
 	r->since_ms = 0;
 	r->up_ms = now_ms;
+	r->heard = false;
 	return ms;
 }
 
 void tnl_resume_heard(struct tnl_resume *r)
 {
-	r->spent_ms = 0;
-	r->tries = 0;
+	r->heard = true;
 }
 
 static uint64_t step_ms(const struct tnl_resume *r)

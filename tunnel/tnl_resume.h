@@ -16,20 +16,22 @@
  * the absence lasted, and a service that is away for long is asked three times a minute. */
 #define TNL_RESUME_STEP_MIN_MS 2500U
 #define TNL_RESUME_STEP_MAX_MS 20000U /* with its jitter 10 to 30 s */
-/* What one try and the pause before it can last at most (40 s of ResumeSession, 5 s of names, 15 s of WebSocket, 30 s of pause);
+/* Above what one try and the pause before it can last (30 s of ResumeSession, 6 s of names, 16 s of WebSocket, 30 s of pause);
  * time between two failures beyond it is a suspend and does not count */
 #define TNL_RESUME_GAP_MAX_MS 120000U
 #define TNL_RESUME_HURRY_MS                                                                        \
 	1000U /* ours: a change of the network brings the next try no nearer to the last one */
+#define TNL_RESUME_BRIEF_MS 1000U /* ours: a wire that spoke and stood for so long was a good one */
 #define TNL_RESUME_STEADY_MS                                                                       \
-	10000U /* ours: a wire that stood for so long was a good one, though nothing was said */
+	10000U /* ours: one that stood for so long was, though nothing was said */
 #define TNL_RESUME_NEVER UINT64_MAX
 
-/* Zeroed: the wire is up, and a good one. A service that takes the open message and closes answers nothing: such a wire is one more
- * failure, so the steps go on until something was heard on one. */
+/* Zeroed: the wire is up, and a good one. A service that takes the open message and closes answers nothing, one that closes for what
+ * we send again answers something first: such a wire is one more failure, so the steps go on, up to the limit, until one stands. */
 struct tnl_resume {
 	uint64_t since_ms;  /* when the wire was lost; 0: it is up */
 	uint64_t up_ms;	    /* when it came up last */
+	bool heard;	    /* something came since then */
 	uint64_t failed_ms; /* the last failure, or the last time that a person was waited for */
 	uint64_t spent_ms;  /* of trying, without suspends and without waiting for a person */
 	uint32_t tries;	    /* failures since a good wire, or since the network changed */
@@ -49,7 +51,8 @@ uint64_t tnl_resume_failed(struct tnl_resume *r, uint64_t now_ms, uint64_t limit
 			   uint32_t random);
 /** tnl_resume_up() - there is a new wire. Return: ms that there was none */
 uint64_t tnl_resume_up(struct tnl_resume *r, uint64_t now_ms);
-/** tnl_resume_heard() - the wire is up and something came: it is a good one, what was before is forgotten */
+/** tnl_resume_heard() - the wire is up and something came: once it has stood for TNL_RESUME_BRIEF_MS too, what was before is
+ * forgotten */
 void tnl_resume_heard(struct tnl_resume *r);
 /** tnl_resume_waits() - the try ended because a person must act first: this time does not count */
 void tnl_resume_waits(struct tnl_resume *r, uint64_t now_ms);

@@ -3,7 +3,7 @@
  * tnl_resume_test.c - the times of resuming
  *
  * the first try is at once; steps double, with jitter; the longest step grows with the absence; minutes are tried, and no more;
- * wires that come up and say nothing are failures; a suspend and the wait for a person don't count; a changed network hurries
+ * wires that come up and say nothing, or stand for a moment only, are failures; a suspend and the wait for a person don't count; a changed network hurries
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,17 +98,17 @@ static void minutes_and_no_more(void **state)
 	/* up again, and it speaks: all is forgotten */
 	assert_true(tnl_resume_up(&r, now) == now - T0);
 	tnl_resume_heard(&r);
+	now += TNL_RESUME_BRIEF_MS;
 	assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
 }
 
-/* The service takes each open message and closes: no tight loop, and an end. */
-static void up_and_down(void **state)
+/* The service takes each open message and closes, or closes at what we send again: no tight loop, and an end. */
+static void up_and_down(bool heard)
 {
 	struct tnl_resume r = { 0 };
 	uint64_t now = T0;
 	uint32_t tries = 0;
 
-	(void)state;
 	for (;;) {
 		const uint64_t d = tnl_resume_failed(&r, now, LIMIT_MS, 0);
 
@@ -118,10 +118,24 @@ static void up_and_down(void **state)
 		now += d + 50;
 		assert_int_equal(tnl_resume_up(&r, now), d + 50);
 		assert_false(tnl_resume_is_down(&r));
+		if (heard)
+			tnl_resume_heard(&r);
 		now += 20;
 	}
 	assert_true(now - T0 >= LIMIT_MS && now - T0 < LIMIT_MS + 30001);
 	assert_true(tries < 200);
+}
+
+static void up_and_down_in_silence(void **state)
+{
+	(void)state;
+	up_and_down(false);
+}
+
+static void up_and_down_with_a_word(void **state)
+{
+	(void)state;
+	up_and_down(true);
 }
 
 static void good_wires(void **state)
@@ -136,10 +150,10 @@ static void good_wires(void **state)
 	now += TNL_RESUME_STEADY_MS;
 	assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
 	/* cut again and again, but each speaks before: each time at once */
-	for (int i = 0; i < 20; i++, now += 100) {
+	for (int i = 0; i < 20; i++, now += 2000) {
 		tnl_resume_up(&r, now);
 		tnl_resume_heard(&r);
-		assert_int_equal(tnl_resume_failed(&r, now + 50, LIMIT_MS, 0), 0);
+		assert_int_equal(tnl_resume_failed(&r, now + TNL_RESUME_BRIEF_MS, LIMIT_MS, 0), 0);
 	}
 	/* it never spoke, and went sooner: the steps go on */
 	tnl_resume_up(&r, now);
@@ -197,7 +211,8 @@ int main(void)
 		cmocka_unit_test(steps_double),
 		cmocka_unit_test(steps_follow_the_absence),
 		cmocka_unit_test(minutes_and_no_more),
-		cmocka_unit_test(up_and_down),
+		cmocka_unit_test(up_and_down_in_silence),
+		cmocka_unit_test(up_and_down_with_a_word),
 		cmocka_unit_test(good_wires),
 		cmocka_unit_test(suspend_does_not_count),
 		cmocka_unit_test(waiting_does_not_count),
