@@ -2,15 +2,18 @@
 /*
  * ssm_open_test.c - the texts that open a data channel
  *
- * Cases: the exact texts of ssm-protocol 2.1, 7.2 and 7.3; a version of the caller's; texts that are no UTF-8.
+ * Cases: the exact texts of ssm-protocol 2.1, 7.2 and 7.3; a version of the caller's; no copy of the token is left behind;
+ * texts that are no UTF-8.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/err.h"
 #include "proto/ssm_open.h"
@@ -59,6 +62,57 @@ static void the_agent(void **state)
 	free(text);
 }
 
+/* jansson's memory with its size in front, looked through when it is given back. */
+union block {
+	size_t size;
+	max_align_t align;
+};
+
+#define TOKEN "a-token-that-nobody-may-find"
+
+static unsigned found, looked;
+
+static void *block_new(size_t size)
+{
+	union block *b = malloc(sizeof(*b) + size);
+
+	assert_non_null(b);
+	b->size = size;
+	return b + 1;
+}
+
+static void block_free(void *p)
+{
+	union block *b = p;
+
+	if (!p)
+		return;
+	b--;
+	looked++;
+	found += memmem(p, b->size, TOKEN, strlen(TOKEN)) != NULL;
+	free(b);
+}
+
+static void no_copy_of_the_token_is_left(void **state)
+{
+	static const enum ssm_role roles[] = { SSM_ROLE_CLIENT, SSM_ROLE_AGENT };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		const struct ssm_open o = { .role = roles[i], .token = TOKEN, .client_id = "i-0" };
+		char *text;
+
+		found = looked = 0;
+		json_set_alloc_funcs(block_new, block_free);
+		assert_int_equal(ssm_open_write(&text, &o), 0);
+		json_set_alloc_funcs(malloc, free);
+		assert_non_null(strstr(text, TOKEN));
+		assert_true(looked > 0);
+		assert_int_equal(found, 0);
+		free(text);
+	}
+}
+
 static void no_utf8(void **state)
 {
 	const struct ssm_open o = { .role = SSM_ROLE_AGENT, .token = "\xff", .client_id = "i-0" };
@@ -74,6 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_client),
 		cmocka_unit_test(the_agent),
+		cmocka_unit_test(no_copy_of_the_token_is_left),
 		cmocka_unit_test(no_utf8),
 	};
 
