@@ -11,7 +11,8 @@
  *   the bucket is full again                   the spell at the limit ends: there was nothing to say
  *   pause_publication, the first               rate / 2; ceiling = 80 % of the rate, for 10 minutes
  *   pause_publication, later                   rate / 2; the lower ceiling, for good
- *   bounds                                     900/s at first (the owner's), burst 100, 50/s..100,000/s
+ *   bounds                                     900/s at first (the owner's), burst 100, 50/s..100,000/s;
+ *                                                a pause leaves a rate below 50/s as it is
  *
  * So a service that pauses above some rate sees two pauses in a session's life: the second ceiling,
  * 80 % of a rate that was too much, is never left again. Which message takes the token is decided in
@@ -93,17 +94,18 @@ uint64_t ssm_pace_next(const struct ssm_pace *p)
 
 void ssm_pace_paused(struct ssm_pace *p, uint64_t now_us)
 {
-	uint32_t ceiling;
+	uint32_t ceiling, least;
 
 	if (p->rate == 0)
 		return;
 	p->tokens_u = tokens_at(p, now_us);
 	p->filled_us = MAX(now_us, p->filled_us);
-	ceiling = MAX(p->rate / 10 * 8, SSM_PACE_MIN);
+	least = MIN(p->rate, SSM_PACE_MIN);
+	ceiling = MAX(p->rate / 10 * 8, least);
 	p->ceiling = p->ceiling && now_us < p->ceiling_until_us ? MIN(p->ceiling, ceiling)
 								: ceiling;
 	p->ceiling_until_us = p->pauses == 0 ? now_us + SSM_PACE_CEILING_US : UINT64_MAX;
-	p->rate = MAX(p->rate / 2, SSM_PACE_MIN);
+	p->rate = MAX(p->rate / 2, least);
 	p->limited_us = 0;
 	p->pauses++;
 }

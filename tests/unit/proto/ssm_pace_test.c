@@ -156,6 +156,14 @@ static void bounds(void **state)
 	for (unsigned i = 0; i < 100; i++)
 		ssm_pace_paused(&p, now_us);
 	assert_int_equal(p.rate, SSM_PACE_MIN);
+	/* what the owner chose below it is no reason to send faster */
+	for (uint32_t rate = 1; rate < SSM_PACE_MIN; rate++) {
+		ssm_pace_init(&p, rate, now_us);
+		ssm_pace_paused(&p, now_us);
+		assert_int_equal(p.rate, rate);
+		blast(&p, &now_us, 20 * SECOND);
+		assert_int_equal(p.rate, rate);
+	}
 	ssm_pace_init(&p, UINT32_MAX, now_us);
 	assert_int_equal(p.rate, SSM_PACE_MAX);
 	ssm_pace_init(&p, 1, now_us);
