@@ -104,8 +104,8 @@ int ssm_chan_close_reason(const struct ssm_chan *c, const char **reason);
 
 /**
  * ssm_chan_input() - one whole WebSocket message arrived
- * Return: 0, also for what is ignored; ST_E* of ssm_msg_decode() for a message that is dropped (the caller logs
- * it rate-limited and goes on); ST_ECLOSED when the channel is over
+ * Return: 0, also for what is ignored; ST_E* of ssm_msg_decode() or ssm_ack_read() for a message that is dropped (the caller
+ * logs it rate-limited and goes on); ST_ECLOSED when the channel is over
  */
 int ssm_chan_input(struct ssm_chan *c, const uint8_t *msg, size_t len, uint64_t now_us);
 
@@ -135,7 +135,8 @@ int ssm_chan_send_flag(struct ssm_chan *c, enum ssm_flag flag, uint64_t now_us);
 /** ssm_chan_terminate() - queue flag TerminateSession past window, pace and pause; the owner flushes it and then
  * closes. What was queued and not yet sent is dropped.
  * Return: true if the flag is queued; false if there is none to send, and only the TerminateSession API ends the
- * session: in the agent role, when it is closed, when the agent is too old to know the flag (5.4), without memory */
+ * session: in the agent role, when it is closed, when the agent is too old to know the flag (5.4), without memory, or when it
+ * left a number unacknowledged until no other was free */
 bool ssm_chan_terminate(struct ssm_chan *c, uint64_t now_us);
 
 /**

@@ -69,7 +69,8 @@ struct ssm_mux_events {
 	 * Return: bytes put; 0 none now: it is asked again after the next ssm_mux_ready() */
 	size_t (*pull)(void *arg, handle h, void *ctx, uint8_t *buf, size_t cap);
 	/* ssm_mux_input() would take now what it refused last with ST_EAGAIN; here it may be called, as the last thing.
-	 * Comes at the end of the owner's ssm_mux_resume(), _close(), _accept_ok() or _accept_fail() */
+	 * Comes at the end of the owner's ssm_mux_resume(), _close(), _accept_ok() or _accept_fail(), and of ssm_mux_output()
+	 * when pull() called one of them */
 	void (*unblocked)(void *arg);
 };
 
