@@ -6,7 +6,7 @@
  * early; copies are byte-identical; only what is lost is resent, three later acknowledgements
  * bring it early; back-off; a peer that never acknowledges one number again, as client and as agent, nor a
  * whole window, nor every other number; the agent
- * waits for its client to be ready, and not for ever; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements, shared by both
+ * waits for its client to be ready, and not for ever; quick repeats end; the window grows and a slow wire keeps it small; many tiny messages; a full queue; pace with acknowledgements, shared by both
  * directions; given
  * up; unknown and early acknowledgements.
  */
@@ -292,6 +292,29 @@ static void the_agent_waits_for_its_client(void **state)
 	assert_int_equal(sim_stats(s, SIM_AGENT).msgs_out, 3);
 	sim_run_for(s, SECOND);
 	assert_int_equal(sim_stats(s, SIM_AGENT).msgs_out, 2 + 10);
+	sim_free(s);
+}
+
+/* Handshake messages and the first data message are repeated quickly, and not for ever. */
+static void quick_repeats_end(void **state)
+{
+	struct sim *s = sim_ready((struct sim_opts){ .drop = drop_client_acks });
+	const struct sim_end *agent = &s->end[SIM_AGENT];
+	struct sim_end *client;
+
+	(void)state;
+	sim_run_for(s, 15 * SECOND);
+	assert_in_range(agent->msgs[SSM_PT_HANDSHAKE_COMPLETE], 49, 50);
+	sim_run_for(s, 50 * SECOND); /* every 5 s */
+	assert_in_range(agent->msgs[SSM_PT_HANDSHAKE_COMPLETE], 60, 61);
+	sim_free(s);
+	s = sim_ready((struct sim_opts){ .drop = drop_client_data });
+	client = &s->end[SIM_CLIENT];
+	client->to_send = 10;
+	sim_run_for(s, 2 * SECOND);
+	assert_in_range(client->msgs[SSM_PT_OUTPUT], 20, 21);
+	sim_run_for(s, 50 * SECOND);
+	assert_in_range(client->msgs[SSM_PT_OUTPUT], 30, 32);
 	sim_free(s);
 }
 
@@ -626,6 +649,7 @@ int main(void)
 		cmocka_unit_test(a_late_acknowledgement),
 		cmocka_unit_test(one_number_given_up),
 		cmocka_unit_test(the_agent_waits_for_its_client),
+		cmocka_unit_test(quick_repeats_end),
 		cmocka_unit_test(a_window_never_acknowledged),
 		cmocka_unit_test(half_of_the_numbers_never_acknowledged),
 		cmocka_unit_test(client_data_tells_the_agent),

@@ -663,7 +663,8 @@ static void a_request_beyond_its_limit(void **state)
 
 	(void)state;
 	memset(text, ' ', sizeof(text));
-	memcpy(text, "{}", 2);
+	text[0] = '{';
+	text[1] = '}';
 	for (size_t over = 0; over < 2; over++) {
 		struct pair *p = pair_new((struct ssm_chan_opts){ 0 }, (struct ssm_chan_opts){ 0 });
 
