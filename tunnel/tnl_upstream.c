@@ -182,7 +182,7 @@ void tnl_upstream_session_paused(struct tnl_upstream *u, const struct tnl_fault 
 
 void tnl_upstream_session_resumed(struct tnl_upstream *u)
 {
-	if (u->n_ready > 0)
+	if (count(u, tnl_session_carries) > 0)
 		set_state(u, TNL_UP, NULL);
 	tnl_opens_place(u);
 }

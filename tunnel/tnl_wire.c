@@ -58,7 +58,8 @@ struct tnl_wire {
 	const struct tnl_wire_events *events;
 	void *arg;
 	enum wire_state state;
-	struct loop_timer timer; /* limit_ms; in closing without a socket: now */
+	struct loop_timer timer; /* limit_ms; in closing without a socket, or with not_asked: now */
+	int not_asked;		 /* why the call for a token could not be made; 0: it was */
 	char *session_id, *url, *token;
 	uint32_t max_payload;
 	char client_id[CODEC_UUID_STR];
@@ -141,6 +142,9 @@ static void on_limit(void *arg, uint64_t now_ms)
 	(void)now_ms;
 	if (w->state == WIRE_CLOSING)
 		wire_down(w, NULL);
+	else if (w->not_asked < 0)
+		wire_fail(w, w->not_asked, false, "%s: the service can't be asked for a token: %s",
+			  w->u->o.name, st_strerror(w->not_asked));
 	else
 		wire_fail(w, ST_ETIMEOUT, false, "%s: no answer in state %s for %u s", w->u->o.name,
 			  states[w->state].name, states[w->state].limit_ms / 1000);
@@ -424,6 +428,7 @@ void tnl_wire_start(struct tnl_wire *w)
 		r = aws_start_session(o->account, &w->call, &start, on_session, w);
 	else
 		r = aws_resume_session(o->account, &w->call, w->session_id, on_session, w);
+	w->not_asked = r;
 	if (r == 0)
 		return;
 	/* too many calls under way: tell it from the loop */

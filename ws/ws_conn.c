@@ -161,6 +161,8 @@ void conn_free(struct conn *c)
 	buf_fini(&c->proxy_answer);
 	buf_fini(&c->line);
 	free(c->host);
+	if (c->path) /* of a stream URL */
+		OPENSSL_cleanse(c->path, strlen(c->path));
 	free(c->path);
 	free(c->headers);
 	if (c->proxy_request)
