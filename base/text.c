@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 
+#define UTF8_MAX 4U	  /* bytes of a character; RFC 3629 */
 #define NEAR_WORD_MAX 64U /* bytes, ours: no key or verb of ours is longer */
 
 /* Bytes that the lead byte @c announces, 0 if no character starts so; RFC 3629 section 4 */
@@ -122,8 +123,11 @@ bool text_copy(char *dst, size_t cap, const char *src)
 		memcpy(dst, src, len + 1);
 		return true;
 	}
-	memcpy(dst, src, cap - 1);
-	dst[cap - 1] = '\0';
+	len = cap - 1;
+	while (len > 0 && cap - len < UTF8_MAX && ((unsigned char)src[len] & 0xc0) == 0x80)
+		len--;
+	memcpy(dst, src, len);
+	dst[len] = '\0';
 	return false;
 }
 

@@ -36,7 +36,8 @@ struct text_safe text_safe_n(const void *p, size_t len);
 /** text_safe() - the same for a NUL-terminated string */
 struct text_safe text_safe(const char *s);
 
-/** text_copy() - copies @src (NUL-terminated) to @dst of @cap bytes. Return: false if it was cut. */
+/** text_copy() - copies @src (NUL-terminated) to @dst of @cap bytes. Return: false if it was cut, at a whole character of
+ * UTF-8: a text that was good JSON before still is */
 bool text_copy(char *dst, size_t cap, const char *src);
 
 /** text_near() - the entry of @words (@n of them) closest to @word by edits, or NULL if none is near

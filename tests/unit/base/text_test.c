@@ -154,6 +154,16 @@ static void copy_at_its_limits(void **state)
 	assert_string_equal(dst, "wxy");
 	assert_false(text_copy(dst, 0, "q"));
 	assert_string_equal(dst, "wxy");
+	assert_true(text_copy(dst, sizeof(dst), "\u20ac")); /* three bytes */
+	assert_string_equal(dst, "\u20ac");
+	assert_false(text_copy(dst, sizeof(dst), "\u20acx"));
+	assert_string_equal(dst, "\u20ac");
+	assert_false(text_copy(dst, sizeof(dst), "a\u20ac")); /* never a part of it */
+	assert_string_equal(dst, "a");
+	assert_false(text_copy(dst, sizeof(dst), "\U0001f600")); /* four bytes */
+	assert_string_equal(dst, "");
+	assert_false(text_copy(dst, 1, "\u00e9"));
+	assert_string_equal(dst, "");
 }
 
 static void near_words(void **state)

@@ -167,6 +167,16 @@ static void test_information(void **state)
 	assert_int_equal(gw_store_agent_by_host(f.gw.store, "mi-1", &stored), 0);
 	assert_true(strlen(stored.version) == GW_NAME_MAX);
 	assert_true(strlen(stored.platform) < 1000 && stored.platform[0] == '{');
+	/* Cut between characters: half of one would make no JSON of the lists that tell it. */
+	for (size_t i = 1; i + 1 < sizeof(many); i += 2)
+		memcpy(many + i, "\u00e9", 2);
+	many[sizeof(many) - 2] = '\0';
+	in = json_pack("{s:s}", "AgentVersion", many);
+	assert_int_equal(gwi_update(&f.gw, &rec, in), 0);
+	json_decref(in);
+	in = json_string(rec.version);
+	assert_non_null(in);
+	json_decref(in);
 	fixture_end(&f);
 }
 
