@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "gateway/gw_internal.h" /* gw_is_loopback() */
 
 /* What the child says, in one write that a pipe takes whole. */
 struct answer {
@@ -142,6 +143,13 @@ static void try_next(struct ag_connect *c)
 
 /* ---- names ---- */
 
+/* Whoever answers for a name can't point it at the metadata service and its like: those are reached by their address only.
+ * Loopback may be meant: the machine's own name often stands in /etc/hosts so. */
+static bool answer_fits(const struct net_addr *a)
+{
+	return !net_addr_is_local_only(a) || gw_is_loopback(a);
+}
+
 static void answer_make(struct answer *out, const char *host, uint16_t port)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *list;
@@ -150,7 +158,8 @@ static void answer_make(struct answer *out, const char *host, uint16_t port)
 	if (out->gai_error)
 		return;
 	for (struct addrinfo *a = list; a && out->n < AG_CONNECT_ADDRS; a = a->ai_next)
-		if (net_from_sockaddr(&out->addr[out->n], a->ai_addr) == 0)
+		if (net_from_sockaddr(&out->addr[out->n], a->ai_addr) == 0 &&
+		    answer_fits(&out->addr[out->n].addr))
 			out->addr[out->n++].port = port;
 	freeaddrinfo(list);
 }

@@ -35,7 +35,8 @@ struct ag_connect { /* part of its owner's struct; stop it before that is freed 
 /** ag_connect_init() - @lookups: counts those of all connects together, at most AG_LOOKUPS_MAX */
 void ag_connect_init(struct ag_connect *c, struct loop *loop, uint32_t *lookups, ag_connect_fn *fn,
 		     void *arg);
-/** ag_connect_start() - @host: "localhost" (both families), an address literal, or a name; @c must be idle */
+/** ag_connect_start() - @host: "localhost" (both families), an address literal, or a name; @c must be idle.
+ * Of a name's addresses those are not used that net_addr_is_local_only(), but for loopback */
 void ag_connect_start(struct ag_connect *c, const char *host, uint16_t port);
 /** ag_connect_stop() - nothing will be told; idle is fine */
 void ag_connect_stop(struct ag_connect *c);

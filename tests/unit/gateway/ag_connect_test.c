@@ -3,7 +3,7 @@
  * ag_connect_test.c - connecting without blocking
  *
  * Cases: localhost, an address, a name that only a look-up understands; localhost where only the second family
- * listens; a refused port; a name that is none; a stop in every state, nothing being told and no process left; more
+ * listens; a refused port; a name that is none; names whose addresses are link-local or none; a stop in every state, nothing being told and no process left; more
  * look-ups than are allowed at once; a second start from inside the callback. No failure comes from inside the start.
  */
 #include <errno.h>
@@ -165,6 +165,23 @@ static void test_no_name(void **state)
 	assert_int_equal(b->err, EHOSTUNREACH);
 }
 
+/* What such a name must not reach: "0" would be this machine, and somebody listens there. */
+static void test_no_such_address(void **state)
+{
+	static const char *const names[] = { "0", "169.254.43518", "224.1", "255.255.65535" };
+	struct bench *b = *state;
+	int server;
+	uint16_t port = listener(AF_INET, &server);
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		ag_connect_start(&b->c, names[i], port);
+		wait_told(b, (int)i + 1);
+		assert_int_equal(b->fd, -1);
+		assert_int_equal(b->err, EHOSTUNREACH);
+	}
+	close(server);
+}
+
 static void test_stop(void **state)
 {
 	static const char *const hosts[] = { "127.0.0.1", BY_LOOKUP, NO_NAME };
@@ -219,6 +236,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_second_family, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_such_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_again_from_inside, setup, teardown),
