@@ -180,6 +180,7 @@ static void on_heartbeat(struct agent_conn *c, const struct env *e)
 		r = gw_store_agent_by_uid(c->all->gw->store, c->uid, NULL);
 	}
 	if (r == ST_ENOENT) {
+		gws_agent_removed(c->all->gw->sessions, c->uid);
 		go_offline(c);
 		conn_close(c, 1008, "removed by the operator");
 		return;

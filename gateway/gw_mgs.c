@@ -6,9 +6,10 @@
  * upgrade of the control channel must be signed by a key that may be the instance; its first message
  * names the token, which is spent by it. Then the socket is the instance's channel, in place of the
  * earlier one, which is closed. Whatever comes, pings included, shows that it lives; with each ping it
- * is also looked up whether key and instance are still in the store. The only message that matters is
- * agent_task_complete: it ends a session, and every copy of it is acknowledged. A socket that is
- * being closed is "over": nothing it still says counts; its last event frees it.
+ * is also looked up whether key and instance are still in the store; if not, its sessions end with it.
+ * The only message that matters is agent_task_complete: it ends a session, and every copy of it is
+ * acknowledged. A socket that is being closed is "over": nothing it still says counts; its last event
+ * frees it.
  */
 #include "gateway/gw_mgs.h"
 
@@ -297,6 +298,7 @@ static void on_alive(void *arg, ws_conn c)
 	if (k->over || !k->channel || sock_is_allowed(k))
 		return;
 	log_info("instance %s: removed by the operator", k->id);
+	gws_agent_removed(k->all->gw->sessions, k->channel->uid);
 	sock_close(k, 1008, "removed by the operator");
 }
 

@@ -63,13 +63,16 @@ int gws_upgrade(struct gws *all, const char *id, const struct gw_key_rec *signer
 /* What the control connections tell. */
 void gws_agent_up(struct gws *all, const char *uid, const char *boot_id);
 void gws_agent_down(struct gws *all, const char *uid);
+/** gws_agent_removed() - an operator has removed the agent, or the key that it uses: its sessions end. Called while its
+ * control connection can still be told. */
+void gws_agent_removed(struct gws *all, const char *uid);
 /** gws_agent_ended() - session.end or agent_task_complete of agent @uid; @output is foreign text */
 void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, const char *output);
 /** gws_agent_reopen() - a fresh token for the agent's side. Return: 0 and @token; ST_ENOENT if it is over or not its own */
 int gws_agent_reopen(struct gws *all, const char *uid, const char *session_id,
 		     char token[GW_TOKEN_STR]);
 /** gws_stock_reopen() - the same for a stock agent whose call was signed by @key; also for its first opening.
- * Return: 0 and @token; ST_ENOENT if it is over, not a stock agent's, or of a host that @key may not be */
+ * Return: 0 and @token; ST_ENOENT if it is over, not a stock agent's, of a host that @key may not be, or of one that was removed */
 int gws_stock_reopen(struct gws *all, const struct gw_key_rec *key, const char *session_id,
 		     char token[GW_TOKEN_STR]);
 

@@ -131,6 +131,16 @@ void gws_agent_down(struct gws *all, const char *uid)
 			gws_session_note_agent(s);
 }
 
+void gws_agent_removed(struct gws *all, const char *uid)
+{
+	struct gws_session *s;
+	uint32_t pos = 0;
+
+	while ((s = hnd_next(&all->table, &pos)))
+		if (strcmp(s->rec.agent_uid, uid) == 0)
+			gws_session_end(s, "the host was removed", "gateway");
+}
+
 void gws_agent_ended(struct gws *all, const char *uid, const char *session_id, const char *output)
 {
 	struct gws_session *s = gws_session_find(all, session_id);
@@ -163,7 +173,8 @@ int gws_stock_reopen(struct gws *all, const struct gw_key_rec *key, const char *
 {
 	struct gws_session *s = gws_session_find(all, session_id);
 
-	if (!s || s->state == GWS_ENDED || !s->stock || !gwi_may(key, s->rec.host_id))
+	if (!s || s->state == GWS_ENDED || !s->stock || !gwi_may(key, s->rec.host_id) ||
+	    gw_store_agent_by_uid(all->gw->store, s->rec.agent_uid, NULL) == ST_ENOENT)
 		return ST_ENOENT;
 	gw_token_make(&s->side[GW_AGENT].token, token, gws_now(all));
 	return 0;

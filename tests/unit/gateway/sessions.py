@@ -461,6 +461,18 @@ async def agent_restarted(bench):
 
 
 @case
+async def removed(bench):
+    """An operator removes the host: with its next heartbeat (20 s) its sessions end, and it registers anew."""
+    _, c = await session(bench)
+    bench.must("ssm-tun-gateway", "agents", "remove", "box-1", "--dir", bench.state)
+    await c.echo(b"until then")
+    c.patience = 30
+    check(await c.output() == "the host was removed", "the words")
+    await asyncio.wait_for(bench.echoes[-1].wait(), 5)
+    await bench.connected()
+
+
+@case
 async def stock_pace(bench):
     bench.agent.terminate()
     check(bench.agent.wait(10) == 0, "the agent's exit status")
