@@ -59,6 +59,7 @@ static int exec(sqlite3 *db, const char *sql)
 	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : failed(db, "tables");
 }
 
+/* Return: 0; ST_ESYS; ST_EUNSUPPORTED for a version that is none of ours */
 static int version_get(sqlite3 *db, int *version)
 {
 	sqlite3_stmt *st = NULL;
@@ -70,6 +71,11 @@ static int version_get(sqlite3 *db, int *version)
 	else
 		*version = sqlite3_column_int(st, 0);
 	sqlite3_finalize(st);
+	if (r == 0 && (*version < 0 || *version > (int)ARRAY_LEN(steps))) {
+		log_error("store: version %d is unknown here: a newer program has written it",
+			  *version);
+		return ST_EUNSUPPORTED;
+	}
 	return r;
 }
 
@@ -109,10 +115,6 @@ int gw_schema_upgrade(sqlite3 *db)
 		return r;
 	if (version == (int)ARRAY_LEN(steps))
 		return 0;
-	if (version > (int)ARRAY_LEN(steps)) {
-		log_error("store: version %d was written by a newer program", version);
-		return ST_EUNSUPPORTED;
-	}
 	log_info("store: brought from version %d to %zu", version, ARRAY_LEN(steps));
 	return gw_schema_create(db);
 }

@@ -71,7 +71,8 @@ struct gw_store;
  * gw_store_open() - the store in @dir, which gw_store_create() has made
  * Several processes may have it open: the running gateway and the keys and agents commands. A store of an earlier
  * version is brought up to date first.
- * Return: 0 and *@out; ST_ENOENT (logged); ST_ESYS for anything SQLite says (logged)
+ * Return: 0 and *@out; ST_ENOENT (logged); ST_EUNSUPPORTED for a store of a later version (logged); ST_ESYS for anything
+ * SQLite says (logged); ST_EINVAL the path is too long; ST_ENOMEM
  */
 int gw_store_open(struct gw_store **out, const char *dir);
 /** gw_store_create() - a new, empty store. Return: 0; ST_EEXIST (logged); ST_ESYS */

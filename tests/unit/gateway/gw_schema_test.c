@@ -129,9 +129,11 @@ static void test_newer(void **state)
 
 	(void)state;
 	old_store(dir);
-	sql_in(dir, "PRAGMA user_version = 99;");
-	assert_int_equal(gw_store_open(&s, dir), ST_EUNSUPPORTED);
-	assert_null(s);
+	for (int i = 0; i < 2; i++) {
+		sql_in(dir, i ? "PRAGMA user_version = -1;" : "PRAGMA user_version = 99;");
+		assert_int_equal(gw_store_open(&s, dir), ST_EUNSUPPORTED);
+		assert_null(s);
+	}
 	sql_in(dir, "PRAGMA user_version = 1;");
 	assert_int_equal(gw_store_open(&s, dir), 0);
 	check_contents(s);
