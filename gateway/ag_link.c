@@ -6,7 +6,8 @@
  * soon as it is open, and the first message is a heartbeat; the gateway's "invalid_token" or
  * "not_registered" sends us to registration on the same connection. Any loss leads back to WAITING
  * with a delay that doubles from 1 s to 60 s, with jitter, and stays at 5 s while there are sessions: a
- * gateway that was restarted keeps them for 60 s only. A connection that was online for 10 s sets it back. A gateway from which nothing came for 60 s, heartbeats being answered, is given up.
+ * gateway that was restarted keeps them for 60 s only. A connection that was online for 10 s sets it
+ * back. A gateway from which nothing came for 60 s, heartbeats being answered, is given up.
  *
  * States: WAITING for the dial timer; DIALING; REGISTERING: init sent; PROVING: complete sent; ONLINE.
  */

@@ -272,12 +272,16 @@ static const struct route {
 	{ GW_ACTIONS, "POST", "/faults", false, post_faults },
 };
 
+static bool path_under(const char *path, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return strncmp(path, prefix, n) == 0 && path[n];
+}
+
 static bool path_fits(const struct route *rt, const char *path)
 {
-	size_t n = strlen(rt->path);
-
-	return rt->prefix ? strncmp(path, rt->path, n) == 0 && path[n]
-			  : strcmp(path, rt->path) == 0;
+	return rt->prefix ? path_under(path, rt->path) : strcmp(path, rt->path) == 0;
 }
 
 static void on_request(void *arg, ws_req r, const struct ws_request *req)
@@ -298,13 +302,6 @@ static void on_request(void *arg, ws_req r, const struct ws_request *req)
 		reply_error(l->gw, r, 405, "method_not_allowed", "not with this method");
 	else
 		reply_error(l->gw, r, 404, "not_found", "there is nothing here");
-}
-
-static bool path_under(const char *path, const char *prefix)
-{
-	size_t n = strlen(prefix);
-
-	return strncmp(path, prefix, n) == 0 && path[n];
 }
 
 /* A stock agent signs the upgrade of its data channel; clients and ssm-tun-agent have the token only. */

@@ -315,7 +315,9 @@ int gws_start(struct gws *all, const struct gws_order *o, struct gws_ticket *out
 		goto fail;
 	ticket_fill(s, out);
 	if ((r = gws_agent_ask(s, o)) < 0) {
-		gw_store_session_end(all->gw->store, rec.id, "the agent has just gone", "gateway");
+		gw_store_session_end(all->gw->store, rec.id,
+				     r == ST_ENOENT ? "the agent has just gone" : st_strerror(r),
+				     "gateway");
 		goto fail;
 	}
 	gws_session_arm(s);

@@ -4,8 +4,9 @@
  *
  * Theory of operation: a socket is nobody's until its open message names a token; then it becomes
  * that side's socket in place of the earlier one, which is closed. Client and agent are told apart by
- * the token alone; a stock agent must have signed the upgrade besides. A socket without a valid open message is closed after GWS_OPEN_MS. A socket that
- * is being closed is "over": nothing it still says counts; its last event frees it.
+ * the token alone; a stock agent must have signed the upgrade besides. A socket without a valid open
+ * message is closed after GWS_OPEN_MS. A socket that is being closed is "over": nothing it still says
+ * counts; its last event frees it.
  */
 #include "gateway/gw_session_internal.h"
 
