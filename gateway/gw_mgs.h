@@ -15,6 +15,8 @@
 #define GWM_OPEN_MS 10000U     /* a socket must send its open message */
 #define GWM_SILENT_MS 180000U  /* ours: three pings of the agent (54 s) did not come */
 #define GWM_STARTS_MAX 4096U   /* ours: sessions whose agent has not answered yet */
+#define GWM_START_BYTES_MAX                                                                        \
+	MIB(16) /* ours: of their messages together; one with a long command has 300 KiB */
 
 int gwm_new(struct gwm **out, struct gw *gw);
 void gwm_free(struct gwm *m);

@@ -21,6 +21,7 @@ struct gwm {
 	struct gw *gw;
 	struct list channels, socks, starts;
 	uint32_t n_channels, unopened, n_starts;
+	size_t start_bytes;
 };
 
 /** gwm_channel_get() - the instance's entry, made if need be. Return: NULL at GWM_CHANNELS_MAX or without memory */

@@ -37,6 +37,7 @@ static void start_free(struct start *s)
 	loop_timer_cancel(s->all->gw->loop, &s->timer);
 	list_del(&s->node);
 	s->all->n_starts--;
+	s->all->start_bytes -= s->len;
 	free(s->msg);
 	free(s);
 }
@@ -108,6 +109,7 @@ static struct start *start_new(struct gwm *m, const struct gwm_start *o)
 	loop_timer_init(&s->timer, start_timer, s);
 	list_push_back(&m->starts, &s->node);
 	m->n_starts++;
+	m->start_bytes += s->len;
 	return s;
 }
 
@@ -116,7 +118,7 @@ int gwm_session_start(struct gwm *m, const struct gwm_start *o)
 	struct start *s;
 	int r;
 
-	if (m->n_starts >= GWM_STARTS_MAX)
+	if (m->n_starts >= GWM_STARTS_MAX || m->start_bytes >= GWM_START_BYTES_MAX)
 		return ST_EFULL;
 	if (!(s = start_new(m, o)))
 		return ST_ENOMEM;

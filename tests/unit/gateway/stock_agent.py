@@ -618,6 +618,25 @@ async def bounds(bench):
     check(status == b"200", "after the others: %s %r" % (status, body))
 
 
+@case
+async def long_commands(bench):
+    """Messages that wait for the agent's answer are bounded in bytes: then sessions are refused, and later not."""
+    agent = await Agent(bench).boot()
+    long = {"Target": ID, "DocumentName": "AWS-StartInteractiveCommand", "Parameters": {"command": ['"' * 60000]}}
+    started = []
+    for _ in range(100):  # 240 kB each
+        status, answer = await bench.api("StartSession", **long)
+        if status != 200:
+            break
+        started.append(answer["SessionId"])
+    check(answer.get("__type") == "ThrottlingException" and 60 < len(started) < 80, "%d started, then %r" % (len(started), answer))
+    for id in started:
+        check((await bench.api("TerminateSession", SessionId=id))[0] == 200, "TerminateSession")
+    answer = await bench.start_session(**long)
+    await bench.api("TerminateSession", SessionId=answer["SessionId"])
+    await agent.stop()
+
+
 async def run_all(bench, names):
     await bench.start_echo()
     bench.start_gateway()
