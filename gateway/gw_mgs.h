@@ -41,7 +41,8 @@ struct gwm_start {
 /**
  * gwm_session_start() - interactive_shell on the agent's control channel, and again (the same message) after 2, 4 and
  * 8 s as long as the agent makes no data channel: shortly after its start it may drop one without a word
- * Return: 0; ST_ENOENT if it is not online; ST_EFULL; ST_ENOMEM; as ws_send(): ST_EAGAIN if it does not read what it is sent
+ * Return: 0; ST_ENOENT if it is not online; ST_EFULL, also if it does not read what it is sent; ST_ENOMEM;
+ * ST_ECLOSED
  */
 int gwm_session_start(struct gwm *m, const struct gwm_start *o);
 /** gwm_session_end() - the agent need not begin it any more; with @closed, a channel_closed message, it is told */

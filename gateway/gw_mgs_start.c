@@ -60,8 +60,8 @@ static void start_timer(void *arg, uint64_t now_ms)
 		return;
 	}
 	log_debug("session %s: the agent is asked again", s->session_id);
-	/* While its control channel is down the message waits for the next repetition. */
-	if (start_send(s) == ST_ENOENT &&
+	/* While its control channel is down, or full, the message waits for the next repetition. */
+	if (start_send(s) < 0 &&
 	    loop_timer_set(s->all->gw->loop, &s->timer,
 			   loop_now_ms(s->all->gw->loop) + (REPEAT_FIRST_MS << s->repeats)) < 0)
 		start_free(s);
@@ -124,7 +124,7 @@ int gwm_session_start(struct gwm *m, const struct gwm_start *o)
 		return ST_ENOMEM;
 	if ((r = start_send(s)) < 0)
 		start_free(s);
-	return r;
+	return r == ST_EAGAIN ? ST_EFULL : r; /* its queue is full: a client may try later */
 }
 
 void gwm_start_done(struct gwm *m, const char *session_id)

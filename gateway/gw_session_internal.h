@@ -94,8 +94,8 @@ void gws_session_told(struct gws_session *s);
 
 /* ---- gw_session_agent.c ---- */
 
-/** gws_agent_ask() - that it begin the session. Return: 0; ST_ENOENT if it is not online; ST_EFULL; ST_ENOMEM; as
- * ws_send() */
+/** gws_agent_ask() - that it begin the session. Return: 0; ST_ENOENT if it is not online; ST_EFULL; ST_ENOMEM;
+ * ST_ECLOSED */
 int gws_agent_ask(struct gws_session *s, const struct gws_order *o);
 /** gws_agent_tell() - that the session is over; its data socket is given up */
 void gws_agent_tell(struct gws_session *s);

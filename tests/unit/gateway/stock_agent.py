@@ -629,11 +629,20 @@ async def long_commands(bench):
         if status != 200:
             break
         started.append(answer["SessionId"])
+        await agent.started()  # it reads all of them
     check(answer.get("__type") == "ThrottlingException" and 60 < len(started) < 80, "%d started, then %r" % (len(started), answer))
     for id in started:
         check((await bench.api("TerminateSession", SessionId=id))[0] == 200, "TerminateSession")
     answer = await bench.start_session(**long)
     await bench.api("TerminateSession", SessionId=answer["SessionId"])
+    # One that reads nothing fills its connection's queue: an error that a client may try again.
+    agent.control.transport.pause_reading()
+    for _ in range(100):
+        status, answer = await bench.api("StartSession", **long)
+        if status != 200:
+            break
+        await bench.api("TerminateSession", SessionId=answer["SessionId"])
+    check(answer.get("__type") == "ThrottlingException", "an agent that does not read: %r" % answer)
     await agent.stop()
 
 
