@@ -100,7 +100,7 @@ class Bench:
         for _ in range(400):
             with urllib.request.urlopen("http://127.0.0.1:%d/agents" % self.ports["actions"]) as f:
                 agents = json.load(f)["agents"]
-            if any(a["connected"] for a in agents) == want:
+            if any(a["connected"] and a["host_id"] == "box-1" for a in agents) == want:
                 return
             await asyncio.sleep(0.03)
         raise AssertionError("the agent is %sconnected" % ("not " if want else ""))

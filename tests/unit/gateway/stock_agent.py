@@ -415,6 +415,7 @@ async def instances_of_others(bench):
     except urllib.error.HTTPError as e:
         check(e.code == 409, "registration: %d" % e.code)
     # And a session to ssm-tun-agent by the same client goes on as ever, also for its documents.
+    await bench.connected()  # an earlier case killed the gateway: it may still wait to dial again
     status, answer = await bench.api("StartSession", Target="box-1", DocumentName="AWS-StartInteractiveCommand",
                                      Parameters={"command": ["id"]})
     check(answer["__type"] == "InvalidDocument", "ssm-tun-agent's documents: %r" % answer)
