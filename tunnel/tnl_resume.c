@@ -8,7 +8,10 @@ static bool was_good(const struct tnl_resume *r, uint64_t now_ms)
 {
 	const uint64_t stood_ms = now_ms - MIN(r->up_ms, now_ms);
 
-	return stood_ms >= (r->heard ? TNL_RESUME_BRIEF_MS : TNL_RESUME_STEADY_MS);
+	if (!r->heard)
+		return stood_ms >= TNL_RESUME_STEADY_MS;
+	return stood_ms >= TNL_RESUME_BRIEF_MS ||
+	       r->last_bytes >= r->first_bytes + TNL_RESUME_MOVED;
 }
 
 static void down_note(struct tnl_resume *r, uint64_t now_ms)
@@ -34,8 +37,11 @@ uint64_t tnl_resume_up(struct tnl_resume *r, uint64_t now_ms)
 	return ms;
 }
 
-void tnl_resume_heard(struct tnl_resume *r)
+void tnl_resume_heard(struct tnl_resume *r, uint64_t bytes)
 {
+	if (!r->heard)
+		r->first_bytes = bytes;
+	r->last_bytes = bytes;
 	r->heard = true;
 }
 

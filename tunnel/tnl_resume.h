@@ -22,16 +22,21 @@
 #define TNL_RESUME_HURRY_MS                                                                        \
 	1000U /* ours: a change of the network brings the next try no nearer to the last one */
 #define TNL_RESUME_BRIEF_MS 1000U /* ours: a wire that spoke and stood for so long was a good one */
+#define TNL_RESUME_MOVED                                                                           \
+	262144U /* bytes (ours): and so was one that brought so many to their ends, however soon it was cut */
 #define TNL_RESUME_STEADY_MS                                                                       \
 	10000U /* ours: one that stood for so long was, though nothing was said */
 #define TNL_RESUME_NEVER UINT64_MAX
 
 /* Zeroed: the wire is up, and a good one. A service that takes the open message and closes answers nothing, one that closes for what
- * we send again answers something first: such a wire is one more failure, so the steps go on, up to the limit, until one stands. */
+ * we send again answers something first: such a wire is one more failure, so the steps go on, up to the limit, until one stands or
+ * carries something. */
 struct tnl_resume {
-	uint64_t since_ms;  /* when the wire was lost; 0: it is up */
-	uint64_t up_ms;	    /* when it came up last */
-	bool heard;	    /* something came since then */
+	uint64_t since_ms; /* when the wire was lost; 0: it is up */
+	uint64_t up_ms;	   /* when it came up last */
+	bool heard;	   /* something came since then */
+	uint64_t first_bytes,
+		last_bytes; /* of tnl_resume_heard(), the first and the last since then */
 	uint64_t failed_ms; /* the last failure, or the last time that a person was waited for */
 	uint64_t spent_ms;  /* of trying, without suspends and without waiting for a person */
 	uint32_t tries;	    /* failures since a good wire, or since the network changed */
@@ -51,9 +56,10 @@ uint64_t tnl_resume_failed(struct tnl_resume *r, uint64_t now_ms, uint64_t limit
 			   uint32_t random);
 /** tnl_resume_up() - there is a new wire. Return: ms that there was none */
 uint64_t tnl_resume_up(struct tnl_resume *r, uint64_t now_ms);
-/** tnl_resume_heard() - the wire is up and something came: once it has stood for TNL_RESUME_BRIEF_MS too, what was before is
- * forgotten */
-void tnl_resume_heard(struct tnl_resume *r);
+/** tnl_resume_heard() - the wire is up and something came: once it has stood for TNL_RESUME_BRIEF_MS too, or moved
+ * TNL_RESUME_MOVED, what was before is forgotten
+ * @bytes: of the session so far, both ways, that are known to have arrived; never falls but by what is under way */
+void tnl_resume_heard(struct tnl_resume *r, uint64_t bytes);
 /** tnl_resume_waits() - the try ended because a person must act first: this time does not count */
 void tnl_resume_waits(struct tnl_resume *r, uint64_t now_ms);
 /** tnl_resume_hurry() - the network has changed. Return: when the next try is due at the latest; the steps are short again */

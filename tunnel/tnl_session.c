@@ -342,6 +342,15 @@ static void wire_on_up(void *arg, uint32_t max_payload)
 	tnl_session_kick(s);
 }
 
+/* Bytes of both ways that the other end has acknowledged or that came here. */
+static uint64_t arrived_bytes(const struct tnl_session *s)
+{
+	struct ssm_chan_stats st;
+
+	ssm_chan_stats(s->ssm, &st);
+	return st.bytes_in + st.bytes_out - MIN(st.in_flight_bytes, st.bytes_out);
+}
+
 static void wire_on_message(void *arg, const uint8_t *p, size_t len)
 {
 	struct tnl_session *s = arg;
@@ -350,7 +359,7 @@ static void wire_on_message(void *arg, const uint8_t *p, size_t len)
 	if (s->ssm == NULL)
 		return;
 	s->heard_ms = loop_now_ms(s->u->loop);
-	tnl_resume_heard(&s->resume);
+	tnl_resume_heard(&s->resume, arrived_bytes(s));
 	r = ssm_chan_input(s->ssm, p, len, loop_now_us(s->u->loop));
 	if (r < 0 && r != ST_ECLOSED)
 		log_limited(loop_now_ms(s->u->loop), LOG_WARN, "%s: a message was dropped: %s",

@@ -3,7 +3,7 @@
  * tnl_resume_test.c - the times of resuming
  *
  * the first try is at once; steps double, with jitter; the longest step grows with the absence; minutes are tried, and no more;
- * wires that come up and say nothing, or stand for a moment only, are failures; a suspend and the wait for a person don't count; a changed network hurries
+ * wires that come up and say nothing, or stand for a moment only, are failures, unless they carried something; a suspend and the wait for a person don't count; a changed network hurries
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,7 +97,7 @@ static void minutes_and_no_more(void **state)
 	assert_true(now - T0 >= LIMIT_MS && now - T0 < LIMIT_MS + 30001);
 	/* up again, and it speaks: all is forgotten */
 	assert_true(tnl_resume_up(&r, now) == now - T0);
-	tnl_resume_heard(&r);
+	tnl_resume_heard(&r, 0);
 	now += TNL_RESUME_BRIEF_MS;
 	assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
 }
@@ -119,7 +119,7 @@ static void up_and_down(bool heard)
 		assert_int_equal(tnl_resume_up(&r, now), d + 50);
 		assert_false(tnl_resume_is_down(&r));
 		if (heard)
-			tnl_resume_heard(&r);
+			tnl_resume_heard(&r, 0);
 		now += 20;
 	}
 	assert_true(now - T0 >= LIMIT_MS && now - T0 < LIMIT_MS + 30001);
@@ -152,12 +152,33 @@ static void good_wires(void **state)
 	/* cut again and again, but each speaks before: each time at once */
 	for (int i = 0; i < 20; i++, now += 2000) {
 		tnl_resume_up(&r, now);
-		tnl_resume_heard(&r);
+		tnl_resume_heard(&r, 0);
 		assert_int_equal(tnl_resume_failed(&r, now + TNL_RESUME_BRIEF_MS, LIMIT_MS, 0), 0);
 	}
 	/* it never spoke, and went sooner: the steps go on */
 	tnl_resume_up(&r, now);
 	assert_int_equal(tnl_resume_failed(&r, now + 50, LIMIT_MS, 0), TNL_RESUME_FIRST_MS / 2);
+}
+
+/* What a wire brought to its ends decides, not how long it stood. */
+static void quick_cuts_of_a_transfer(void **state)
+{
+	struct tnl_resume r = { 0 };
+	uint64_t now = T0, bytes = 0;
+
+	(void)state;
+	for (int i = 0; i < 50; i++, now += 200) {
+		assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
+		tnl_resume_up(&r, now);
+		tnl_resume_heard(&r, bytes);
+		bytes += TNL_RESUME_MOVED;
+		tnl_resume_heard(&r, bytes);
+	}
+	assert_int_equal(tnl_resume_failed(&r, now, LIMIT_MS, 0), 0);
+	tnl_resume_up(&r, now);
+	tnl_resume_heard(&r, bytes);
+	tnl_resume_heard(&r, bytes + TNL_RESUME_MOVED - 1);
+	assert_int_equal(tnl_resume_failed(&r, now + 200, LIMIT_MS, 0), TNL_RESUME_FIRST_MS / 2);
 }
 
 static void suspend_does_not_count(void **state)
@@ -214,6 +235,7 @@ int main(void)
 		cmocka_unit_test(up_and_down_in_silence),
 		cmocka_unit_test(up_and_down_with_a_word),
 		cmocka_unit_test(good_wires),
+		cmocka_unit_test(quick_cuts_of_a_transfer),
 		cmocka_unit_test(suspend_does_not_count),
 		cmocka_unit_test(waiting_does_not_count),
 		cmocka_unit_test(hurry),
