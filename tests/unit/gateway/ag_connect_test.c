@@ -105,8 +105,9 @@ static void expect_open(struct bench *b, const char *host, int family)
 	uint16_t port = listener(family, &server);
 
 	b->told = 0;
-	if (!port)
+	if (!port && family == AF_INET6) /* a machine without IPv6 */
 		skip();
+	assert_int_not_equal(port, 0);
 	ag_connect_start(&b->c, host, port);
 	assert_int_equal(b->told, 0);
 	wait_told(b, 1);
