@@ -19,6 +19,7 @@
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/text.h"
 
 /* connect and whole attempt: as design, decision 15; the rest is ours. botocore itself waits 60 s for each. */
 static const struct aws_limits default_limits = {
@@ -184,6 +185,29 @@ void aws_multi_kick(struct aws *a)
 	idle_arm(a);
 }
 
+void aws_free_wiping(void *p)
+{
+	if (p)
+		codec_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+/* A piece that grows may leave its old place unwiped otherwise. */
+static void *realloc_wiping(void *p, size_t size)
+{
+	size_t old = p ? malloc_usable_size(p) : 0;
+	void *more;
+
+	if (size && size <= old && size >= old / 2)
+		return p;
+	if (!(more = malloc(size ? size : 1)))
+		return NULL;
+	if (p)
+		memcpy(more, p, MIN(old, size));
+	aws_free_wiping(p);
+	return more;
+}
+
 const char *aws_env(const struct aws *a, const char *name)
 {
 	const char *value = a->getenv ? a->getenv(a->getenv_ctx, name) : NULL;
@@ -195,7 +219,9 @@ int aws_new(struct aws **out, const struct aws_opts *opts)
 {
 	struct aws *a;
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+	json_set_alloc_funcs(malloc, aws_free_wiping);
+	if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, aws_free_wiping, realloc_wiping,
+				 strdup, calloc) != CURLE_OK) {
 		log_error("aws: libcurl can't be initialised");
 		return ST_ESYS;
 	}
@@ -229,6 +255,8 @@ void aws_free(struct aws *a)
 {
 	if (!a)
 		return;
+	list_for_each (it, &a->accounts)
+		aws_chain_free(container_of(it, struct aws_account, node));
 	aws_calls_drop(a, NULL);
 	multi_close(a);
 	list_for_each (it, &a->accounts) {
@@ -265,6 +293,8 @@ int aws_account_new(struct aws_account **out, struct aws *a, const struct aws_ac
 		aws_account_free(acc);
 		return ST_ENOMEM;
 	}
+	acc->changed = opts->changed;
+	acc->changed_arg = opts->changed_arg;
 	list_push_back(&a->accounts, &acc->node);
 	*out = acc;
 	return 0;
@@ -274,9 +304,12 @@ void aws_account_free(struct aws_account *acc)
 {
 	if (!acc)
 		return;
-	if (acc->aws)
+	if (acc->aws) {
+		aws_chain_free(acc);
 		aws_calls_drop(acc->aws, acc);
+	}
 	list_del(&acc->node);
+	free(acc->profile_found);
 	free(acc->profile);
 	free(acc->region);
 	free(acc->endpoint_url);
@@ -313,4 +346,34 @@ const char *aws_account_proxy(struct aws_account *acc, const char *host)
 	if (acc->aws && aws_proxy_find(&acc->proxy_found, acc->aws, true, host, 443) < 0)
 		log_error("aws: no memory for the proxy's URL");
 	return acc->proxy_found;
+}
+
+const char *aws_account_region(struct aws_account *acc)
+{
+	struct aws_profile p;
+	struct aws_error error;
+	const char *region;
+	char from[64];
+
+	if (!acc->aws || aws_profile_load(&p, acc, &error) < 0)
+		return NULL;
+	region = aws_region_find(acc, &p, from);
+	if (region && !aws_region_is_valid(region))
+		region = NULL;
+	text_copy(acc->region_found, sizeof(acc->region_found), region ? region : "");
+	aws_profile_fini(&p);
+	return acc->region_found[0] ? acc->region_found : NULL;
+}
+
+const char *aws_account_profile(struct aws_account *acc)
+{
+	const char *name = acc->profile;
+
+	if (!name && acc->aws)
+		name = aws_env(acc->aws, "AWS_PROFILE");
+	if (!name && acc->aws)
+		name = aws_env(acc->aws, "AWS_DEFAULT_PROFILE");
+	free(acc->profile_found);
+	acc->profile_found = strdup(name ? name : "default");
+	return acc->profile_found ? acc->profile_found : "default";
 }

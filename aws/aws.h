@@ -3,8 +3,7 @@
  * aws.h - signed API calls, by libcurl's multi interface on our loop; the only folder that includes libcurl
  *
  * One struct aws per process; one aws_account per upstream (region, endpoint, credentials). Credentials are asked from the
- * chain at every call, never snapshot (decision 11). This version's chain: keys of the configuration, environment (not with a
- * profile given by flag or config), the profile's keys of the credentials file and of the config file.
+ * chain at every call, never snapshot (decision 11); temporary ones are kept until shortly before they expire.
  */
 #ifndef AWS_AWS_H
 #define AWS_AWS_H
@@ -12,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <jansson.h>
 
 #include "base/handle.h"
 #include "base/loop.h"
@@ -34,6 +35,10 @@ struct aws_account_opts {
 	const char *profile, *region;
 	const char *access_key, *secret_key, *session_token;
 	const char *endpoint_url, *ca_bundle; /* all may be NULL; flag > environment > profile */
+	/* what credentials come from (an SSO token, a cache, a profile) has changed since a person was last asked for: try
+	 * again now. From the loop; may be NULL */
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 /** aws_new() - Return: 0; ST_ENOMEM; ST_ESYS */
@@ -58,7 +63,8 @@ const char *aws_account_proxy(struct aws_account *acc, const char *host);
  */
 struct aws_error {
 	int err;
-	bool retryable;	 /* the same call may succeed later without a person */
+	bool retryable; /* the same call may succeed later without a person */
+	bool person; /* a person must act first: log in, give new keys; the hint has the line to run */
 	int http_status; /* 0: no answer */
 	char code[128];	 /* "AccessDeniedException"; "" if none; foreign text made safe */
 	char request_id[80];
@@ -79,6 +85,71 @@ typedef void aws_session_fn(void *arg, const struct aws_error *error, const stru
 typedef void aws_done_fn(void *arg, const struct aws_error *error);
 
 typedef handle aws_call;
+
+/* ---- any operation ---- */
+
+enum aws_op {
+	AWS_START_SESSION,
+	AWS_RESUME_SESSION,
+	AWS_TERMINATE_SESSION,
+	AWS_DESCRIBE_INSTANCE_INFORMATION,
+	AWS_GET_CONNECTION_STATUS,
+	AWS_DESCRIBE_SESSIONS,
+	AWS_DESCRIBE_INSTANCES,
+	AWS_DESCRIBE_VPCS,
+	AWS_DESCRIBE_SUBNETS,
+	AWS_DESCRIBE_ROUTE_TABLES,
+	AWS_DESCRIBE_VPC_PEERING_CONNECTIONS,
+	AWS_DESCRIBE_MANAGED_PREFIX_LISTS,
+	AWS_GET_MANAGED_PREFIX_LIST_ENTRIES,
+	AWS_SEND_SSH_PUBLIC_KEY,
+	AWS_ASSUME_ROLE,
+	AWS_ASSUME_ROLE_WITH_WEB_IDENTITY,
+	AWS_GET_CALLER_IDENTITY,
+	AWS_GET_ROLE_CREDENTIALS,
+	AWS_CREATE_TOKEN,
+	AWS_REGISTER_CLIENT,
+	AWS_START_DEVICE_AUTHORIZATION,
+	AWS_LIST_HOSTED_ZONES_BY_VPC,
+	AWS_GENERATE_DATA_KEY,
+	AWS_OP_N
+};
+
+/*
+ * @answer: an object, borrowed until return. JSON services: as they send it. XML services: an element is an object of its
+ * children by name, or a string if it has none; one whose children are "item", "member" or the row's own list name is an
+ * array (an empty one is ""; read it with aws_list()). Of an operation with pages it is the first page, with the lists of all
+ * pages joined; at most 50 pages and 16 MiB, beyond: ST_EFULL.
+ */
+typedef void aws_answer_fn(void *arg, const struct aws_error *error, json_t *answer);
+
+/**
+ * aws_ask() - @params: the members of the request by their names in the API, taken, also on failure; lists as arrays.
+ * @subject: what the call is about (a target, a VPC), for messages; copied; may be NULL.
+ * At most 3 attempts and 40 s; @out may be NULL. @done is never called from within.
+ * Return: 0 and *@out; ST_EFULL (64 calls under way); ST_ENOMEM
+ */
+int aws_ask(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *params,
+	    const char *subject, aws_answer_fn *done, void *arg);
+/** aws_list(), aws_text() - a member of an answer as array or string. Return: NULL if it is absent or something else */
+json_t *aws_list(const json_t *object, const char *key);
+const char *aws_text(const json_t *object, const char *key);
+/** aws_account_region() - the region that calls of @acc go to; valid until the next call of it. NULL: none, or not a valid one */
+const char *aws_account_region(struct aws_account *acc);
+/** aws_account_profile() - the profile's name as the user would write it behind --profile; "default" if none is named */
+const char *aws_account_profile(struct aws_account *acc);
+
+/* ---- jobs of the runner: run_fork() registers them; signature of run_job_fn ---- */
+
+/* SVC_AWS_READ. In: a path. Out: uint32_t mode bits of the file, then its bytes. ST_ENOENT, ST_EPERM, ST_EFULL, ST_ESYS */
+int aws_read_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
+/* SVC_AWS_WRITE. In: a path, NUL, bytes: replaces the file, 0600; folders that lack are made 0700. Out: nothing */
+int aws_write_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
+/* SVC_AWS_PROCESS. In: the command line of credential_process. Out: what it wrote to stdout; with ST_EPERM (it failed): one
+ * line on how it ended and, made safe, the end of its stderr */
+int aws_process_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
+
+/* ---- SSM's sessions ---- */
 
 struct aws_start {
 	const char *target, *document, *reason; /* reason may be NULL */

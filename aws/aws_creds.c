@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * aws_creds.c - the credential chain of this version
+ * aws_creds.c - credentials as a value, and the sources that only have to look: configuration, environment, the two files
  *
- * Theory of operation: keys of the configuration; else those of the environment, unless a profile was chosen by flag or
- * configuration; else the profile's in the credentials file; else in the config file: botocore's order. A profile
- * that asks for a provider which stands before these in botocore's chain and which we don't have yet (role, SSO,
- * web identity, process) is an error that names it: going on would use another identity than the AWS CLI does.
- * Source: botocore 1.29 credentials.py create_credential_resolver()
+ * Source: botocore 1.29 credentials.py EnvProvider, SharedCredentialProvider, ConfigProvider
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +28,18 @@ void aws_creds_wipe(struct aws_creds *c)
 	*c = (struct aws_creds){ 0 };
 }
 
+int aws_creds_copy(struct aws_creds *out, const struct aws_creds *from)
+{
+	*out = *from;
+	out->access_key = strdup(from->access_key);
+	out->secret_key = strdup(from->secret_key);
+	out->token = from->token ? strdup(from->token) : NULL;
+	if (out->access_key && out->secret_key && (out->token || !from->token))
+		return 0;
+	aws_creds_wipe(out);
+	return ST_ENOMEM;
+}
+
 /* They become header values: no blanks at the ends, nothing that could end a header. */
 static bool is_plain(const char *s)
 {
@@ -41,11 +49,11 @@ static bool is_plain(const char *s)
 	return true;
 }
 
-/* @where names the place, @secret_name the key that must be there too. */
-static int creds_copy(struct aws_creds *out, const char *access_key, const char *secret_key,
-		      const char *token, const char *where, const char *secret_name,
-		      struct aws_error *error)
+int aws_creds_set(struct aws_creds *out, const char *access_key, const char *secret_key,
+		  const char *token, const char *where, const char *secret_name,
+		  struct aws_error *error)
 {
+	*out = (struct aws_creds){ 0 };
 	if (!secret_key || !*secret_key)
 		return aws_error_set(error, ST_EAUTH,
 				     "Partial credentials found in %s, missing: %s", where,
@@ -70,28 +78,95 @@ static const char *first_of(const char *a, const char *b)
 	return a && *a ? a : b;
 }
 
-static int from_env(struct aws_creds *out, const struct aws *a, const char *access_key,
-		    struct aws_error *error)
+/* Ends the step by what aws_creds_set() made of the keys. */
+static void answer(struct aws_walk *w, int err, struct aws_creds *c, const struct aws_error *error)
 {
-	return creds_copy(
-		out, access_key, aws_env(a, "AWS_SECRET_ACCESS_KEY"),
+	if (err < 0)
+		aws_walk_fail(w, error);
+	else
+		aws_walk_found(w, c);
+}
+
+static void given_begin(struct aws_walk *w)
+{
+	const struct aws_account *acc = w->acc;
+	struct aws_creds c;
+	struct aws_error error;
+	int err;
+
+	if (!acc->access_key) {
+		aws_walk_skip(w, "no access_key in the configuration");
+		return;
+	}
+	err = aws_creds_set(&c, acc->access_key, acc->secret_key, acc->session_token,
+			    "the configuration", "secret_key", &error);
+	answer(w, err, &c, &error);
+}
+
+const struct aws_source aws_source_given = { .name = "configuration", .begin = given_begin };
+
+static void env_begin(struct aws_walk *w)
+{
+	const struct aws *a = w->acc->aws;
+	const char *key = aws_env(a, "AWS_ACCESS_KEY_ID");
+	struct aws_creds c;
+	struct aws_error error;
+	int err;
+
+	if (!w->use_env) {
+		aws_walk_skip(w, "a profile was chosen");
+		return;
+	}
+	if (!key) {
+		aws_walk_skip(w, "AWS_ACCESS_KEY_ID is not set");
+		return;
+	}
+	err = aws_creds_set(
+		&c, key, aws_env(a, "AWS_SECRET_ACCESS_KEY"),
 		first_of(aws_env(a, "AWS_SECURITY_TOKEN"), aws_env(a, "AWS_SESSION_TOKEN")), "env",
-		"AWS_SECRET_ACCESS_KEY", error);
+		"AWS_SECRET_ACCESS_KEY", &error);
+	answer(w, err, &c, &error);
 }
 
-static int from_file(struct aws_creds *out, const struct aws_ini *ini, const char *section,
-		     const char *access_key, const char *path, struct aws_error *error)
+const struct aws_source aws_source_env = { .name = "env", .begin = env_begin };
+
+static void from_file(struct aws_walk *w, const struct aws_ini *ini, const char *section,
+		      const char *path)
 {
-	int err = creds_copy(out, access_key, aws_ini_get(ini, section, "aws_secret_access_key"),
-			     first_of(aws_ini_get(ini, section, "aws_security_token"),
-				      aws_ini_get(ini, section, "aws_session_token")),
-			     text_safe(path).s, "aws_secret_access_key", error);
+	const char *key = ini && section ? aws_ini_get(ini, section, "aws_access_key_id") : NULL;
+	struct aws_creds c;
+	struct aws_error error;
+	int err;
 
+	if (!key || !*key) {
+		aws_walk_skip(w, "no aws_access_key_id of profile %s in %s",
+			      text_safe(w->profile.name).s, path ? text_safe(path).s : "any file");
+		return;
+	}
+	err = aws_creds_set(&c, key, aws_ini_get(ini, section, "aws_secret_access_key"),
+			    first_of(aws_ini_get(ini, section, "aws_security_token"),
+				     aws_ini_get(ini, section, "aws_session_token")),
+			    text_safe(path).s, "aws_secret_access_key", &error);
 	if (err == ST_EAUTH)
-		aws_error_hint(error, "see section [%s] of %s", text_safe(section).s,
+		aws_error_hint(&error, "see section [%s] of %s", text_safe(section).s,
 			       text_safe(path).s);
-	return err;
+	answer(w, err, &c, &error);
 }
+
+static void shared_begin(struct aws_walk *w)
+{
+	from_file(w, w->profile.creds, w->profile.name, w->profile.creds_path);
+}
+
+const struct aws_source aws_source_shared = { .name = "shared-credentials-file",
+					      .begin = shared_begin };
+
+static void config_begin(struct aws_walk *w)
+{
+	from_file(w, w->profile.config, w->profile.config_section, w->profile.config_path);
+}
+
+const struct aws_source aws_source_config = { .name = "config-file", .begin = config_begin };
 
 /* Keys that hand a profile to a provider that comes before the two files' own keys. */
 static const struct {
@@ -101,71 +176,32 @@ static const struct {
 	{ "sso_session", "IAM Identity Center (SSO)" },
 	{ "sso_start_url", "IAM Identity Center (SSO)" },
 	{ "sso_account_id", "IAM Identity Center (SSO)" },
+	{ "credential_process", "a credential process" },
 };
 
-static int refuse(const struct aws_profile *p, const char *key, const char *what,
-		  struct aws_error *error)
+static void not_yet_begin(struct aws_walk *w)
 {
-	aws_error_set(error, ST_EAUTH,
-		      "the profile (%s) uses %s (%s), which this version does not support",
-		      text_safe(p->name).s, what, key);
-	aws_error_hint(error,
-		       "put temporary keys into the environment: eval \"$(aws configure "
-		       "export-credentials --profile %s --format env)\", and name no profile",
-		       text_safe(p->name).s);
-	return ST_EAUTH;
+	const char *name = w->profile.name;
+	struct aws_error error;
+
+	for (size_t i = 0; i < ARRAY_LEN(unsupported); i++) {
+		if (!aws_profile_get(&w->profile, unsupported[i].key))
+			continue;
+		if (i == ARRAY_LEN(unsupported) - 1 && w->profile.creds &&
+		    aws_ini_get(w->profile.creds, name, "aws_access_key_id"))
+			continue; /* the credentials file comes before a process */
+		aws_error_set(&error, ST_EAUTH,
+			      "the profile (%s) uses %s (%s), which this version does not support",
+			      text_safe(name).s, unsupported[i].what, unsupported[i].key);
+		aws_error_hint(&error,
+			       "put temporary keys into the environment: eval \"$(aws configure "
+			       "export-credentials --profile %s --format env)\", and name no "
+			       "profile",
+			       text_safe(name).s);
+		aws_walk_fail(w, &error);
+		return;
+	}
+	aws_walk_skip(w, "no such keys in profile %s", text_safe(name).s);
 }
 
-static int refuse_unsupported(const struct aws_profile *p, struct aws_error *error)
-{
-	for (size_t i = 0; i < ARRAY_LEN(unsupported); i++)
-		if (aws_profile_get(p, unsupported[i].key))
-			return refuse(p, unsupported[i].key, unsupported[i].what, error);
-	return 0;
-}
-
-static int none_found(const struct aws_account *acc, const struct aws_profile *p,
-		      struct aws_error *error)
-{
-	aws_error_set(error, ST_EAUTH, "Unable to locate credentials");
-	aws_error_hint(
-		error,
-		"looked for %saws_access_key_id in [%s] of %s and in the same profile of %s; "
-		"run `aws configure`, or give --profile%s",
-		p->is_chosen ? "" : "AWS_ACCESS_KEY_ID in the environment, ", text_safe(p->name).s,
-		text_safe(p->creds_path).s, text_safe(p->config_path).s,
-		aws_env(acc->aws, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") ||
-				aws_env(acc->aws, "AWS_CONTAINER_CREDENTIALS_FULL_URI")
-			? " (a container's credentials are not asked by this version)"
-			: "");
-	return ST_EAUTH;
-}
-
-int aws_creds_find(struct aws_creds *out, const struct aws_account *acc,
-		   const struct aws_profile *p, struct aws_error *error)
-{
-	const char *key;
-	int err;
-
-	*out = (struct aws_creds){ 0 };
-	if (acc->access_key)
-		return creds_copy(out, acc->access_key, acc->secret_key, acc->session_token,
-				  "the configuration", "secret_key", error);
-	key = aws_env(acc->aws, "AWS_ACCESS_KEY_ID");
-	if (!p->is_chosen && key)
-		return from_env(out, acc->aws, key, error);
-	if ((err = refuse_unsupported(p, error)) < 0)
-		return err;
-	if (!p->is_chosen && aws_env(acc->aws, "AWS_WEB_IDENTITY_TOKEN_FILE"))
-		return refuse(p, "AWS_WEB_IDENTITY_TOKEN_FILE", "a web identity", error);
-	key = p->creds ? aws_ini_get(p->creds, p->name, "aws_access_key_id") : NULL;
-	if (key && *key)
-		return from_file(out, p->creds, p->name, key, p->creds_path, error);
-	if (aws_profile_get(p, "credential_process"))
-		return refuse(p, "credential_process", "a credential process", error);
-	key = p->config_section ? aws_ini_get(p->config, p->config_section, "aws_access_key_id")
-				: NULL;
-	if (key && *key)
-		return from_file(out, p->config, p->config_section, key, p->config_path, error);
-	return none_found(acc, p, error);
-}
+const struct aws_source aws_source_not_yet = { .name = "not yet", .begin = not_yet_begin };

@@ -41,17 +41,29 @@ bool aws_region_is_valid(const char *region)
 	return true;
 }
 
-static int region_find(struct aws_endpoint *out, const struct aws_account *acc,
-		       const struct aws_profile *p, struct aws_error *error)
+const char *aws_region_find(const struct aws_account *acc, const struct aws_profile *p,
+			    char from[64])
 {
+	static const char *const variables[] = { "AWS_REGION", "AWS_DEFAULT_REGION" };
 	const char *region = acc->region;
 
-	if (!region)
-		region = aws_env(acc->aws, "AWS_REGION");
-	if (!region)
-		region = aws_env(acc->aws, "AWS_DEFAULT_REGION");
-	if (!region)
+	snprintf(from, 64, "--region");
+	for (size_t i = 0; !region && i < ARRAY_LEN(variables); i++) {
+		region = aws_env(acc->aws, variables[i]);
+		snprintf(from, 64, "%s", variables[i]);
+	}
+	if (!region) {
 		region = aws_profile_get(p, "region");
+		snprintf(from, 64, "profile %.50s", text_safe(p->name).s);
+	}
+	return region;
+}
+
+static int region_find(struct aws_endpoint *out, const struct aws_account *acc,
+		       const struct aws_profile *p, const char *region, struct aws_error *error)
+{
+	if (!region)
+		region = aws_region_find(acc, p, out->region_from);
 	if (!region) {
 		aws_error_set(error, ST_EINVAL,
 			      "You must specify a region. You can also configure your region by "
@@ -67,11 +79,12 @@ static int region_find(struct aws_endpoint *out, const struct aws_account *acc,
 				     "Provided region_name '%s' doesn't match a supported format.",
 				     text_safe(region).s);
 	text_copy(out->region, sizeof(out->region), region);
+	text_copy(out->sign_region, sizeof(out->sign_region), region);
 	return 0;
 }
 
-/* "services = x" of a profile and "[services x]" with a nested "ssm =" that holds endpoint_url. */
-static char *services_url(const struct aws_profile *p)
+/* "services = x" of a profile and "[services x]" with a nested "ssm =" (the service's id) that holds endpoint_url. */
+static char *services_url(const struct aws_profile *p, const char *id)
 {
 	const char *name = aws_profile_get(p, "services"), *block, *line;
 	char section[300];
@@ -79,7 +92,7 @@ static char *services_url(const struct aws_profile *p)
 	if (!name || !p->config || strlen(name) > 256)
 		return NULL;
 	snprintf(section, sizeof(section), "services %s", name);
-	if (!(block = aws_ini_get(p->config, section, "ssm")))
+	if (!(block = aws_ini_get(p->config, section, id)))
 		return NULL;
 	for (line = strchr(block, '\n'); line; line = strchr(line, '\n')) {
 		size_t word;
@@ -96,27 +109,31 @@ static char *services_url(const struct aws_profile *p)
 }
 
 /* Return: the configured URL, caller frees; NULL if there is none */
-static char *url_configured(const struct aws_account *acc, const struct aws_profile *p)
+static char *url_configured(const struct aws_account *acc, const struct aws_profile *p,
+			    const char *id)
 {
 	const struct aws *a = acc->aws;
 	const char *off = aws_env(a, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), *url;
-	char *nested;
+	char *nested, variable[64];
 
-	if (acc->endpoint_url)
+	if (acc->endpoint_url && strcmp(id, "ssm") == 0) /* of the ssm API alone */
 		return strdup(acc->endpoint_url);
+	snprintf(variable, sizeof(variable), "AWS_ENDPOINT_URL_%s", id);
+	for (char *c = variable; *c; c++)
+		*c = (char)toupper((unsigned char)*c);
 	if (!off)
 		off = aws_profile_get(p, "ignore_configured_endpoint_urls");
 	if (off && strcasecmp(off, "true") == 0)
 		return NULL;
-	if ((url = aws_env(a, "AWS_ENDPOINT_URL_SSM")) || (url = aws_env(a, "AWS_ENDPOINT_URL")))
+	if ((url = aws_env(a, variable)) || (url = aws_env(a, "AWS_ENDPOINT_URL")))
 		return strdup(url);
-	if ((nested = services_url(p)))
+	if ((nested = services_url(p, id)))
 		return nested;
 	url = aws_profile_get(p, "endpoint_url");
 	return url ? strdup(url) : NULL;
 }
 
-static char *url_of_region(const char *region)
+static char *url_of_region(const char *region, const char *prefix)
 {
 	char *url;
 	size_t i = 0;
@@ -124,7 +141,7 @@ static char *url_of_region(const char *region)
 	while (strncmp(region, partitions[i].region_prefix, strlen(partitions[i].region_prefix)) !=
 	       0)
 		i++;
-	if (asprintf(&url, "https://ssm.%s.%s/", region, partitions[i].suffix) < 0)
+	if (asprintf(&url, "https://%s.%s.%s/", prefix, region, partitions[i].suffix) < 0)
 		return NULL;
 	return url;
 }
@@ -203,14 +220,14 @@ static bool endpoint_read(struct aws_endpoint *out, CURLU *u, const char *url)
 }
 
 static int url_find(struct aws_endpoint *out, const struct aws_account *acc,
-		    const struct aws_profile *p, struct aws_error *error)
+		    const struct aws_profile *p, enum aws_service service, struct aws_error *error)
 {
-	char *url = url_configured(acc, p);
+	char *url = url_configured(acc, p, aws_services[service].id);
 	CURLU *u = curl_url();
 	int err = 0;
 
 	if (!url)
-		url = url_of_region(out->region);
+		url = url_of_region(out->region, aws_services[service].prefix);
 	if (!url || !u)
 		err = aws_error_set(error, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
 	else if (!endpoint_read(out, u, url))
@@ -329,13 +346,14 @@ static int proxy_find(struct aws_endpoint *out, const struct aws *a, struct aws_
 }
 
 int aws_endpoint_find(struct aws_endpoint *out, const struct aws_account *acc,
-		      const struct aws_profile *p, struct aws_error *error)
+		      const struct aws_profile *p, enum aws_service service, const char *region,
+		      struct aws_error *error)
 {
 	int err;
 
 	*out = (struct aws_endpoint){ 0 };
-	if ((err = region_find(out, acc, p, error)) < 0 ||
-	    (err = url_find(out, acc, p, error)) < 0 ||
+	if ((err = region_find(out, acc, p, region, error)) < 0 ||
+	    (err = url_find(out, acc, p, service, error)) < 0 ||
 	    (err = proxy_find(out, acc->aws, error)) < 0)
 		goto fail;
 	if (aws_ca_bundle_find(&out->ca_bundle, acc, p) < 0) {
@@ -345,6 +363,27 @@ int aws_endpoint_find(struct aws_endpoint *out, const struct aws_account *acc,
 	return 0;
 fail:
 	aws_endpoint_fini(out);
+	return err;
+}
+
+int aws_endpoint_url(struct aws_endpoint *out, const struct aws_account *acc, const char *url,
+		     struct aws_error *error)
+{
+	CURLU *u = curl_url();
+	int err = 0;
+
+	*out = (struct aws_endpoint){ 0 };
+	if (!u)
+		err = aws_error_set(error, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
+	else if (!endpoint_read(out, u, url))
+		err = aws_error_set(error, ST_EINVAL,
+				    "Invalid URL: %s (http[s]://host[:port][/path] is expected)",
+				    text_safe(url).s);
+	curl_url_cleanup(u);
+	if (!err)
+		err = proxy_find(out, acc->aws, error);
+	if (err < 0)
+		aws_endpoint_fini(out);
 	return err;
 }
 

@@ -131,17 +131,19 @@ static void hint_signature(struct aws_error *e, int64_t date_s)
 				  "this machine's clock is wrong");
 }
 
-static void hint_fill(struct aws_error *e, enum hint hint, const struct aws_request *rq,
-		      const char *region, int64_t date_s)
+static void hint_fill(struct aws_error *e, enum hint hint, const struct aws_failure *f)
 {
-	const struct text_safe subject = text_safe(rq->subject);
+	const struct text_safe subject = text_safe(f->subject ? f->subject : "this");
+	const char *region = f->at->region;
 
 	switch (hint) {
 	case HINT_NONE: break;
 	case HINT_DENIED:
-		aws_error_hint(e, "the IAM identity needs %s on %s%s", aws_ops[rq->op].iam,
-			       subject.s,
-			       rq->op == AWS_START_SESSION ? " and on the session document" : "");
+		if (aws_ops[f->op].iam)
+			aws_error_hint(e, "the IAM identity needs %s on %s%s", aws_ops[f->op].iam,
+				       f->subject ? subject.s : "*",
+				       f->op == AWS_START_SESSION ? " and on the session document"
+								  : "");
 		break;
 	case HINT_EXPIRED:
 		aws_error_hint(e, "the temporary credentials have expired: get new ones (for SSO: "
@@ -153,7 +155,7 @@ static void hint_fill(struct aws_error *e, enum hint hint, const struct aws_requ
 			       "partition than region %s",
 			       region);
 		break;
-	case HINT_SIGNATURE: hint_signature(e, date_s); break;
+	case HINT_SIGNATURE: hint_signature(e, f->head->date_s); break;
 	case HINT_NO_KEY:
 		aws_error_hint(e,
 			       "something on the way took the Authorization header off; a proxy?");
@@ -177,7 +179,7 @@ static void hint_fill(struct aws_error *e, enum hint hint, const struct aws_requ
 		break;
 	case HINT_THROTTLED:
 		aws_error_hint(e, "the account calls %s too often; it is tried again later",
-			       aws_ops[rq->op].name);
+			       aws_ops[f->op].name);
 		break;
 	case HINT_SERVICE:
 		aws_error_hint(e, "a fault of the service; it is tried again later");
@@ -196,44 +198,79 @@ static void code_copy(char *out, size_t cap, const char *raw)
 	text_copy(out, cap, text_safe_n(start, MIN(len, cap - 1)).s);
 }
 
-static void code_find(struct aws_error *e, const struct aws_answer_head *head, const json_t *root)
+/* Where a protocol puts the code and the text: XML inside Error, EC2's inside Errors. */
+static const json_t *error_object(const json_t *root)
 {
-	const char *raw = json_string_value(json_object_get(root, "__type"));
+	const json_t *error = json_object_get(root, "Error");
 
-	if (!raw || !*raw)
-		raw = head->error_type;
-	code_copy(e->code, sizeof(e->code), raw);
+	if (!json_is_object(error))
+		error = json_object_get(json_object_get(root, "Errors"), "Error");
+	return json_is_object(error) ? error : root;
 }
 
-void aws_error_from_answer(struct aws_error *e, const struct aws_request *rq, const char *region,
-			   const struct aws_answer_head *head, json_t *root, unsigned retries)
+static const char *first_text(const json_t *object, const char *const *keys)
 {
-	const char *message = json_string_value(json_object_get(root, "message"));
+	const char *text = NULL;
+
+	for (; *keys && !(text && *text); keys++)
+		text = aws_text(object, *keys);
+	return text && *text ? text : NULL;
+}
+
+/* "error": SSO-OIDC, after RFC 6749, 5.2 */
+static const char *const code_keys[] = { "__type", "Code", "code", "error", NULL };
+static const char *const text_keys[] = { "message", "Message", "error_description", NULL };
+static const char *const id_keys[] = { "RequestId", "RequestID", NULL };
+
+static void code_find(struct aws_error *e, const struct aws_failure *f)
+{
+	const char *raw = first_text(error_object(f->root), code_keys);
+
+	code_copy(e->code, sizeof(e->code), raw ? raw : f->head->error_type);
+}
+
+static void request_id_find(struct aws_error *e, const struct aws_failure *f)
+{
+	const char *id = f->head->request_id[0] ? f->head->request_id
+						: first_text(f->root, id_keys);
+
+	text_copy(e->request_id, sizeof(e->request_id), text_safe(id ? id : "").s);
+}
+
+bool aws_error_is_expired(const struct aws_error *e)
+{
+	const struct code_row *row = row_find(e->code, e->http_status);
+
+	return e->err == ST_EAUTH && (row->hint == HINT_EXPIRED || row->hint == HINT_UNKNOWN_KEY);
+}
+
+void aws_error_from_answer(struct aws_error *e, const struct aws_failure *f)
+{
+	const char *message = first_text(error_object(f->root), text_keys);
 	const struct code_row *row;
 	char tries[48] = "";
 
-	if (!message)
-		message = json_string_value(json_object_get(root, "Message"));
-	*e = (struct aws_error){ .http_status = (int)head->status };
-	code_find(e, head, root);
-	text_copy(e->request_id, sizeof(e->request_id), text_safe(head->request_id).s);
-	row = row_find(e->code, head->status);
+	*e = (struct aws_error){ .http_status = (int)f->head->status };
+	code_find(e, f);
+	request_id_find(e, f);
+	row = row_find(e->code, f->head->status);
 	e->err = row->err;
 	e->retryable = row->retryable;
-	if (row->retryable && retries + 1 >= AWS_ATTEMPTS_MAX)
-		snprintf(tries, sizeof(tries), " (reached max retries: %u)", retries);
+	e->person = row->hint == HINT_EXPIRED;
+	if (row->retryable && f->retries + 1 >= AWS_ATTEMPTS_MAX)
+		snprintf(tries, sizeof(tries), " (reached max retries: %u)", f->retries);
 	if (e->code[0])
 		snprintf(e->text, sizeof(e->text),
 			 "An error occurred (%s) when calling the %s operation%s: %s", e->code,
-			 aws_ops[rq->op].name, tries, message ? text_safe(message).s : "(no text)");
+			 aws_ops[f->op].name, tries, message ? text_safe(message).s : "(no text)");
 	else
 		snprintf(e->text, sizeof(e->text),
 			 "%s was answered with HTTP status %ld and no error code%s%s%s",
-			 aws_ops[rq->op].name, head->status, tries, message ? ": " : "",
+			 aws_ops[f->op].name, f->head->status, tries, message ? ": " : "",
 			 message ? text_safe(message).s : "");
-	hint_fill(e, row->hint, rq, region, head->date_s);
+	hint_fill(e, row->hint, f);
 	if (row == &row_nonsense && !e->code[0])
-		aws_error_hint(e, "is the endpoint URL one of AWS Systems Manager?");
+		aws_error_hint(e, "is the endpoint URL one of AWS?");
 }
 
 static int errno_code(long os_errno)

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT
 /*
- * aws_http.c - one signed POST by libcurl: its options, headers and answer
+ * aws_http.c - one HTTP request by libcurl, signed or not: its options, headers and answer
  *
  * Theory of operation: names are resolved by svc->resolve and given to libcurl as CURLOPT_RESOLVE; libcurl itself looks up
  * nothing. libcurl signs (AWS_SIGV4): every header of ours is in its list before, none of its own is blanked, User-Agent is
  * not set (tech-notes C3). It signs the host without its port, so with another port than the default we give Host
  * ourselves. CURLOPT_VERBOSE is never set: it prints credentials. What we hold of secrets is wiped when the
- * attempt ends; libcurl's own copies are freed, not wiped.
+ * attempt ends, libcurl's own copies by its allocator (aws.c).
  */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "aws/aws_internal.h"
 #include "base/codec.h"
@@ -57,6 +58,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	if (len > 5 && strncmp(p, "HTTP/", 5) == 0)
 		h->head = (struct aws_answer_head){ 0 };
 	header_copy(p, len, "x-amzn-RequestId", h->head.request_id, sizeof(h->head.request_id));
+	header_copy(p, len, "x-amz-request-id", h->head.request_id, sizeof(h->head.request_id));
 	header_copy(p, len, "x-amzn-ErrorType", h->head.error_type, sizeof(h->head.error_type));
 	if (header_copy(p, len, "Date", date, sizeof(date)))
 		h->head.date_s = MAX(curl_getdate(date, NULL), 0);
@@ -89,17 +91,41 @@ static bool header_add(struct aws_http *h, const char *name, const char *value)
 	return more != NULL;
 }
 
-static bool headers_make(struct aws_http *h, const struct aws_endpoint *at,
-			 const struct aws_creds *creds, const struct aws_request *rq)
+static bool date_add(struct aws_http *h, int64_t skew_s)
 {
-	char name[64], host[AWS_HOST_MAX + 16];
+	const time_t now_s = time(NULL) + (time_t)skew_s;
+	char text[32];
+	struct tm tm;
 
-	snprintf(name, sizeof(name), "AmazonSSM.%s", aws_ops[rq->op].name);
+	return gmtime_r(&now_s, &tm) && strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", &tm) &&
+	       header_add(h, "X-Amz-Date", text);
+}
+
+static bool headers_own(struct aws_http *h, const struct aws_http_send *s)
+{
+	const struct aws_outgoing *o = s->out;
+	const char *token = s->creds ? s->creds->token : NULL;
+	struct curl_slist *more;
+
+	for (const char *const *line = o->headers; line && *line; line++) {
+		if (!(more = curl_slist_append(h->headers, *line)))
+			return false;
+		h->headers = more;
+	}
+	return (!o->content_type || header_add(h, "Content-Type", o->content_type)) &&
+	       (!o->target[0] || header_add(h, "X-Amz-Target", o->target)) &&
+	       (!o->bearer || header_add(h, "x-amz-sso_bearer_token", o->bearer)) &&
+	       (!token || header_add(h, "X-Amz-Security-Token", token));
+}
+
+static bool headers_make(struct aws_http *h, const struct aws_http_send *s)
+{
+	const struct aws_endpoint *at = s->at;
+	char host[AWS_HOST_MAX + 16];
+
 	snprintf(host, sizeof(host), strchr(at->host, ':') ? "[%s]:%u" : "%s:%u", at->host,
 		 at->port);
-	return header_add(h, "Content-Type", "application/x-amz-json-1.1") &&
-	       header_add(h, "X-Amz-Target", name) &&
-	       (!creds->token || header_add(h, "X-Amz-Security-Token", creds->token)) &&
+	return headers_own(h, s) && (!s->creds || !s->skew_s || date_add(h, s->skew_s)) &&
 	       (at->port_is_default || header_add(h, "Host", host));
 }
 
@@ -113,15 +139,39 @@ static bool set_callbacks(struct aws_http *h, void *owner)
 	       SET(CURLOPT_SOCKOPTDATA, h) && SET(CURLOPT_ERRORBUFFER, h->text);
 }
 
-static bool set_request(struct aws_http *h, const struct aws_endpoint *at,
-			const struct aws_creds *creds, const struct aws_request *rq)
+static bool set_signature(struct aws_http *h, const struct aws_http_send *s)
 {
-	char sigv4[AWS_REGION_MAX + 16];
+	char sigv4[AWS_REGION_MAX + 64];
 
-	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:ssm", at->region);
-	return SET(CURLOPT_URL, at->url) && SET(CURLOPT_POSTFIELDS, rq->body) &&
-	       SET(CURLOPT_HTTPHEADER, h->headers) && SET(CURLOPT_AWS_SIGV4, sigv4) &&
-	       SET(CURLOPT_USERNAME, creds->access_key) && SET(CURLOPT_PASSWORD, creds->secret_key);
+	if (!s->creds)
+		return true;
+	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:%s", s->at->sign_region, s->signing);
+	return SET(CURLOPT_AWS_SIGV4, sigv4) && SET(CURLOPT_USERNAME, s->creds->access_key) &&
+	       SET(CURLOPT_PASSWORD, s->creds->secret_key);
+}
+
+static bool set_body(struct aws_http *h, const struct aws_outgoing *o)
+{
+	if (strcmp(o->method, "GET") == 0)
+		return SET(CURLOPT_HTTPGET, 1L);
+	return SET(CURLOPT_POSTFIELDS, o->body ? o->body : "") &&
+	       (strcmp(o->method, "POST") == 0 || SET(CURLOPT_CUSTOMREQUEST, o->method));
+}
+
+static bool set_request(struct aws_http *h, const struct aws_http_send *s)
+{
+	size_t base = strlen(s->at->url);
+	char *url;
+	bool done;
+
+	if (base && s->at->url[base - 1] == '/' && s->out->path[0] == '/')
+		base--;
+	if (asprintf(&url, "%.*s%s", (int)base, s->at->url, s->out->path) < 0)
+		return false;
+	done = SET(CURLOPT_URL, url) && set_body(h, s->out) &&
+	       SET(CURLOPT_HTTPHEADER, h->headers) && set_signature(h, s);
+	free(url);
+	return done;
 }
 
 static bool set_transport(struct aws_http *h, const struct aws_endpoint *at, uint32_t connect_ms,
@@ -142,9 +192,7 @@ static bool set_transport(struct aws_http *h, const struct aws_endpoint *at, uin
 	       SET(CURLOPT_TIMEOUT_MS, (long)within_ms);
 }
 
-int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_endpoint *at,
-		  const struct aws_creds *creds, const struct aws_request *rq, uint32_t within_ms,
-		  void *owner)
+int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_http_send *s)
 {
 	CURLM *multi = aws_multi(a);
 
@@ -152,9 +200,8 @@ int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_endpoint *
 	h->mark = a->mark;
 	if (!multi || !(h->easy = curl_easy_init()))
 		return ST_ENOMEM;
-	if (headers_make(h, at, creds, rq) && set_callbacks(h, owner) &&
-	    set_request(h, at, creds, rq) &&
-	    set_transport(h, at, a->limits.connect_ms, within_ms) &&
+	if (headers_make(h, s) && set_callbacks(h, s->owner) && set_request(h, s) &&
+	    set_transport(h, s->at, MIN(a->limits.connect_ms, s->within_ms), s->within_ms) &&
 	    curl_multi_add_handle(multi, h->easy) == CURLM_OK)
 		return 0;
 	log_error("aws: libcurl does not take the request");

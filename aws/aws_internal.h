@@ -49,10 +49,18 @@ struct aws_account {
 	char *profile, *region;
 	char *access_key, *secret_key, *session_token;
 	char *endpoint_url, *ca_bundle;
-	char *ca_bundle_found, *proxy_found; /* last answers of the two public look-ups */
+	void (*changed)(void *arg);
+	void *changed_arg;
+	char *ca_bundle_found, *proxy_found; /* last answers of the public look-ups */
+	char region_found[AWS_REGION_MAX], *profile_found;
+	int64_t skew_s; /* what to add to our clock to have the service's; 0 while it is within 60 s */
+	struct aws_chain *chain; /* aws_chain.c; made when first needed */
+	struct aws_watch *watch; /* aws_watch.c; NULL: nothing is watched */
 };
 
 /* aws.c */
+/** aws_free_wiping() - free() that zeroes first: what jansson, libcurl and expat get as theirs */
+void aws_free_wiping(void *p);
 const char *aws_env(const struct aws *a, const char *name); /* NULL if unset or empty */
 /** aws_multi() - the multi handle, made when needed. Return: NULL if there is no memory */
 CURLM *aws_multi(struct aws *a);
@@ -71,34 +79,153 @@ const char *aws_ini_get(const struct aws_ini *ini, const char *section, const ch
  * "profile 'x y'"; the last one wins. Return: NULL if none */
 const char *aws_ini_profile(const struct aws_ini *ini, const char *profile);
 
-/* aws_profile.c: the profile that an account uses, read anew for each attempt */
+/* aws_profile.c: the two files and one profile of them, read anew for each attempt */
 struct aws_profile {
-	const char *name; /* borrowed from the account or the environment */
+	const char *name; /* borrowed from the account, the environment, or whoever selected it */
 	bool is_chosen;	  /* by flag or configuration: then keys of the environment don't count */
 	bool exists;
 	struct aws_ini *config, *creds; /* NULL: no such file */
 	const char *config_section;	/* NULL: the config file lacks it */
 	char *config_path, *creds_path;
+	bool is_view; /* of another one's files */
 };
 /** aws_profile_load() - Return: 0; the error's code, with @error filled in */
 int aws_profile_load(struct aws_profile *p, const struct aws_account *acc, struct aws_error *error);
+/** aws_profile_select() - another profile of the files that @of holds, which must outlive it; @name is borrowed. p->exists tells whether there is one */
+void aws_profile_select(struct aws_profile *p, const struct aws_profile *of, const char *name);
 void aws_profile_fini(struct aws_profile *p);
 /** aws_profile_get() - a key of the profile: credentials file before config file; nested values are absent */
 const char *aws_profile_get(const struct aws_profile *p, const char *key);
 
-/* aws_creds.c */
+/* ---- credentials ---- */
+
 struct aws_creds {
 	char *access_key, *secret_key, *token; /* token NULL: none */
+	int64_t expires_s;		       /* Unix time; 0: not known to end */
+	char source
+		[48]; /* where they are from, for -v: "env", "sso", "assume-role", … as botocore names them */
 };
-int aws_creds_find(struct aws_creds *out, const struct aws_account *acc,
-		   const struct aws_profile *p, struct aws_error *error);
 void aws_creds_wipe(struct aws_creds *c);
+/** aws_creds_copy() - Return: 0; ST_ENOMEM (@out is empty) */
+int aws_creds_copy(struct aws_creds *out, const struct aws_creds *from);
+/**
+ * aws_creds_set() - keys that were found, checked and copied; @where and @secret_name are for messages
+ * Return: 0; ST_EAUTH (partial, or characters that no key has), ST_ENOMEM, with @error filled in
+ */
+int aws_creds_set(struct aws_creds *out, const char *access_key, const char *secret_key,
+		  const char *token, const char *where, const char *secret_name,
+		  struct aws_error *error);
 void aws_secret_free(char *secret); /* wipes; NULL is fine */
+
+typedef void aws_creds_fn(void *arg, const struct aws_error *error, const struct aws_creds *c);
+
+/*
+ * aws_chain.c: the account's chain. Temporary credentials are kept until AWS_REFRESH_S before they expire; a refresh serves all
+ * who wait for it, and while it fails in the last AWS_REFRESH_S the old ones are used to their end.
+ */
+#define AWS_REFRESH_S                                                                              \
+	300 /* botocore: advisory at 15 min, mandatory at 10; at most half of their life */
+/**
+ * aws_chain_get() - @refused: the access key id that the service has just called expired or unknown: it is not given again from
+ * memory; NULL: none. @done is called once, never from within. Return: 0 and *@out; ST_ENOMEM
+ */
+int aws_chain_get(struct aws_account *acc, handle *out, const char *refused, aws_creds_fn *done,
+		  void *arg);
+void aws_chain_cancel(struct aws_account *acc, handle wait); /* no callback; stale is fine */
+void aws_chain_free(
+	struct aws_account *acc); /* no callback; with what it holds; NULL chain is fine */
+
+/*
+ * One walk through sources for one profile: the account's own, or for the source profile of a role. A source's begin() starts
+ * its step; the step is ended by exactly one of the three functions below, from within begin() or later from the loop; the
+ * walk may be gone when they return.
+ */
+struct aws_walk;
+struct aws_source {
+	const char *name; /* botocore's METHOD: "env", "assume-role", … */
+	void (*begin)(struct aws_walk *w);
+	/* drop what begin() started (calls, jobs, questions, nested walks) and free w->state (which may be NULL), wiped; after every step,
+	 * also one that was cut short; may be NULL */
+	void (*end)(struct aws_walk *w);
+};
+struct aws_walk {
+	struct aws_account *acc;
+	struct aws_profile profile; /* whose keys are read */
+	bool use_env; /* the environment's keys count: not with a chosen profile, not for a source profile */
+	unsigned depth; /* of roles on roles */
+	const struct aws_walk
+		*above; /* the walk whose role needs this one's credentials; NULL: none */
+	const struct aws_source *const *sources; /* NULL-terminated */
+	size_t at;
+	void *state; /* of the source under way; NULL at begin() */
+	aws_creds_fn *done;
+	void *arg;
+	/* the engine's own */
+	bool stepping, stepped, over;
+	struct loop_timer begin;
+	struct aws_creds result;
+	struct aws_error error;
+};
+#define AWS_ROLES_MAX 8U /* ours: roles on roles */
+/** aws_walk_found() - takes what @c holds */
+void aws_walk_found(struct aws_walk *w, struct aws_creds *c);
+/** aws_walk_skip() - the source does not apply: the next one is asked; the reason is told with -v */
+void aws_walk_skip(struct aws_walk *w, const char *fmt, ...) ST_PRINTF(2, 3);
+/** aws_walk_fail() - the source applies and can't answer: the walk ends */
+void aws_walk_fail(struct aws_walk *w, const struct aws_error *error);
+/** aws_walk_new() - a walk for profile @name of @of's files (borrowed while it walks) below @above. @done once, never from within.
+ * Return: 0; ST_ENOMEM */
+int aws_walk_new(struct aws_walk **out, const struct aws_walk *above, const char *name,
+		 const struct aws_source *const *sources, aws_creds_fn *done, void *arg);
+void aws_walk_free(struct aws_walk *w); /* no callback; NULL is fine */
+
+/* The sources, each in the file behind it. */
+extern const struct aws_source aws_source_given;   /* aws_creds.c: keys of our configuration */
+extern const struct aws_source aws_source_env;	   /* aws_creds.c */
+extern const struct aws_source aws_source_shared;  /* aws_creds.c: the credentials file */
+extern const struct aws_source aws_source_config;  /* aws_creds.c: the config file */
+extern const struct aws_source aws_source_not_yet; /* aws_creds.c: names what this version lacks */
+extern const struct aws_source
+	aws_source_role; /* aws_role.c: role_arn with source_profile or credential_source */
+extern const struct aws_source
+	aws_source_web; /* aws_web.c: a web identity token file, of env or profile */
+extern const struct aws_source aws_source_sso;	     /* aws_sso.c */
+extern const struct aws_source aws_source_process;   /* aws_process.c */
+extern const struct aws_source aws_source_container; /* aws_container.c */
+extern const struct aws_source aws_source_imds;	     /* aws_imds.c */
+extern const struct aws_source *const aws_sources[]; /* aws_chain.c: all, in the AWS CLI's order */
+extern const struct aws_source
+	*const aws_sources_of_profile[]; /* those that a source_profile may use */
+
+/*
+ * aws_watch.c: inotify on what a person is waited for. Calls acc->changed when the file appears or is written, or its folder
+ * is made; one-shot per aws_watch_add(). Several files may be watched (at most 8; beyond, the 5 s poll of the tunnel serves).
+ */
+void aws_watch_add(struct aws_account *acc, const char *path);
+void aws_watch_free(struct aws_account *acc);
+
+/* ---- endpoints ---- */
+
+enum aws_service {
+	AWS_SSM,
+	AWS_EC2,
+	AWS_EIC,
+	AWS_STS,
+	AWS_SSO,
+	AWS_OIDC,
+	AWS_ROUTE53,
+	AWS_KMS,
+	AWS_SERVICE_N
+};
 
 /* aws_endpoint.c */
 struct aws_endpoint {
-	char region[AWS_REGION_MAX];
-	char *url;		 /* with path, normalised */
+	char region[AWS_REGION_MAX]; /* of the account, for messages */
+	char sign_region
+		[AWS_REGION_MAX]; /* of the credential scope: another one for global services */
+	char region_from
+		[64]; /* where the region was found: "--region", "AWS_REGION", "profile x", for hints */
+	char *url; /* with path, normalised; an operation's path is joined with one slash */
 	char host[AWS_HOST_MAX]; /* without brackets */
 	uint16_t port;
 	bool tls, port_is_default;
@@ -107,9 +234,18 @@ struct aws_endpoint {
 	char proxy_host[AWS_HOST_MAX]; /* "" without proxy */
 	uint16_t proxy_port;
 };
+/** aws_endpoint_find() - @region: instead of the account's (SSO's own, a role's); NULL: the account's. Return: 0; the error's code,
+ * with @error filled in */
 int aws_endpoint_find(struct aws_endpoint *out, const struct aws_account *acc,
-		      const struct aws_profile *p, struct aws_error *error);
+		      const struct aws_profile *p, enum aws_service service, const char *region,
+		      struct aws_error *error);
+/** aws_endpoint_url() - for a plain URL that isn't AWS's (container, IMDS). Return: as aws_endpoint_find() */
+int aws_endpoint_url(struct aws_endpoint *out, const struct aws_account *acc, const char *url,
+		     struct aws_error *error);
 void aws_endpoint_fini(struct aws_endpoint *e);
+/** aws_region_find() - Return: the region, valid as long as @acc and @p; NULL: none. *@from: where it was found */
+const char *aws_region_find(const struct aws_account *acc, const struct aws_profile *p,
+			    char from[64]);
 /** aws_proxy_find() - as Python's urllib chooses. Return: 0 and *@out (NULL: none; caller frees); ST_ENOMEM */
 int aws_proxy_find(char **out, const struct aws *a, bool tls, const char *host, uint16_t port);
 bool aws_region_is_valid(const char *region);
@@ -118,32 +254,114 @@ int aws_ca_bundle_find(char **out, const struct aws_account *acc, const struct a
 /** aws_path_expand() - "~" and "~/x" with the caller's home; caller frees; NULL without memory */
 char *aws_path_expand(const struct aws *a, const char *path);
 
-/* aws_ops.c, aws_call.c */
-enum aws_op { AWS_START_SESSION, AWS_RESUME_SESSION, AWS_TERMINATE_SESSION, AWS_OP_N };
+/* ---- operations: aws_ops.c (tables), aws_proto.c (what goes out and comes back), aws_xml.c ---- */
+
+enum aws_protocol {
+	AWS_JSON,      /* POST /, X-Amz-Target */
+	AWS_QUERY,     /* POST /, form; answers XML inside <OpResponse><OpResult> */
+	AWS_EC2_QUERY, /* POST /, form with lists as Name.1; answers XML inside <OpResponse> */
+	AWS_REST_JSON,
+	AWS_REST_XML,
+};
+enum aws_sign {
+	AWS_SIGN_CHAIN,	 /* SigV4 with the account's credentials */
+	AWS_SIGN_NOT,	 /* open operations */
+	AWS_SIGN_BEARER, /* x-amz-sso_bearer_token */
+};
+struct aws_service_row {
+	const char
+		*id; /* of "services" sections and AWS_ENDPOINT_URL_<ID>: "ec2_instance_connect" */
+	const char *prefix;  /* of the host: "ec2-instance-connect" */
+	const char *signing; /* name in the credential scope */
+	const char *target;  /* X-Amz-Target before the dot; NULL */
+	const char *version; /* of query protocols; NULL */
+};
+extern const struct aws_service_row aws_services[AWS_SERVICE_N];
 struct aws_op_row {
-	const char *name, *iam;
+	const char *name;
+	enum aws_service service;
+	enum aws_protocol protocol;
+	enum aws_sign sign;
+	bool again; /* may be sent again when the connection broke after the request had left */
+	const char *method; /* of the REST protocols; NULL: POST */
+	const char *path;
+	const char *iam;			 /* action that it needs; NULL: none */
+	const char *token_in, *token_out, *list; /* pages; NULL: none. list: the member to join */
+	const char *item; /* list name of its XML beside "item" and "member"; NULL */
 };
 extern const struct aws_op_row aws_ops[AWS_OP_N];
 
-/* What one answer means to its operation; @root may be NULL (not an object), its secrets are wiped by the caller.
- * Calls the owner back. */
+/* What one call sends. */
+struct aws_outgoing {
+	const char *method; /* "POST", "GET", "PUT" */
+	char *path;	    /* with query, sorted as SigV4 wants it; "/…" */
+	char *body;	    /* NULL: none; secret */
+	const char *content_type;
+	char target[96];	    /* X-Amz-Target; "" */
+	const char *bearer;	    /* borrowed; NULL */
+	const char *const *headers; /* further "Name: value", NULL-terminated; borrowed; NULL */
+};
+/** aws_proto_write() - Return: 0; ST_ENOMEM */
+int aws_proto_write(struct aws_outgoing *out, enum aws_op op, const json_t *params);
+void aws_outgoing_fini(struct aws_outgoing *o);
+/** aws_proto_read() - the body of an answer, whatever its status. Return: 0 and *@out (caller: json_decref()); ST_EFORMAT; ST_ENOMEM */
+int aws_proto_read(json_t **out, enum aws_op op, const void *body, size_t len);
+/** aws_xml_read() - as aws_answer_fn says: the children of the root element; depth 32, no DTD, no entities but XML's own.
+ * Return: 0; ST_EFORMAT; ST_ENOMEM */
+int aws_xml_read(json_t **out, const char *item, const void *p, size_t len);
+
+/* ---- calls: aws_call.c ---- */
+
+/* Who and where, instead of the account's chain and region; for the sources of credentials. */
+struct aws_as {
+	const struct aws_creds *creds; /* NULL: the chain, or not signed */
+	const char *bearer;
+	const char *region;
+};
+/** aws_ask_as() - as aws_ask(); @as is copied */
+int aws_ask_as(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *params,
+	       const char *subject, const struct aws_as *as, aws_answer_fn *done, void *arg);
+
+/* One plain HTTP request that is no API call (container, IMDS): one attempt, not signed, no proxy for link-local and loopback. */
+struct aws_fetch {
+	const char *method, *url;
+	const char *const *headers; /* "Name: value", NULL-terminated; secrets are fine; copied */
+	uint32_t within_ms;
+};
+/* @error: no answer. @status and body else, NUL-terminated behind its length, borrowed until return */
+typedef void aws_fetch_fn(void *arg, const struct aws_error *error, long status, const char *body,
+			  size_t len);
+int aws_fetch(struct aws_account *acc, aws_call *out, const struct aws_fetch *f, aws_fetch_fn *done,
+	      void *arg);
+
+/* aws_call.c's view of a call */
 struct aws_request {
 	enum aws_op op;
-	char *body;    /* JSON; owned */
-	char *subject; /* target or session id, for messages; owned */
+	json_t *params;	     /* owned; NULL with fetch */
+	char *subject;	     /* for messages; owned; may be NULL */
+	struct aws_creds as; /* access_key NULL: none given */
+	char *bearer, *region;
+	/* a fetch; url NULL: it is none */
+	char *url, **headers;
+	const char *method;
+	uint32_t within_ms;
+	aws_fetch_fn *fetch_fn; /* one of the four is not NULL */
+	aws_answer_fn *answer_fn;
 	aws_session_fn *session_fn;
 	aws_done_fn *done_fn;
 	void *arg;
 };
-/** aws_op_answer() - reads the JSON body of a 200. Return: 0 and @out (points into @root); an error code with
- * @error filled in */
-int aws_op_answer(struct aws_session *out, json_t *root, const struct aws_request *rq, bool tls,
-		  struct aws_error *error);
-/** aws_call_begin() - takes rq->body and rq->subject, also on failure. Return: 0; ST_EFULL; ST_ENOMEM */
-int aws_call_begin(struct aws_account *acc, aws_call *out, const struct aws_request *rq);
+/** aws_call_begin() - takes rq->params, which may be NULL for want of memory, also on failure; @subject and @as are copied and may
+ * be NULL. Return: 0; ST_EFULL; ST_ENOMEM */
+int aws_call_begin(struct aws_account *acc, aws_call *out, const struct aws_request *rq,
+		   const char *subject, const struct aws_as *as);
 /** aws_call_done() - libcurl is through with @easy */
 void aws_call_done(struct aws *a, CURL *easy, CURLcode code);
 void aws_calls_drop(struct aws *a, const struct aws_account *acc); /* all of @acc, or all if NULL */
+/** aws_session_read() - StartSession's and ResumeSession's answer. Return: 0 and @out (points into @root); an error code with
+ * @error filled in */
+int aws_session_read(struct aws_session *out, enum aws_op op, json_t *root, bool tls,
+		     struct aws_error *error);
 
 /* aws_http.c: one attempt; all zero when there is none */
 struct aws_answer_head {
@@ -160,17 +378,24 @@ struct aws_http {
 	bool too_big;
 	char text[CURL_ERROR_SIZE];
 };
+/* What is sent, how and to whom; all borrowed until aws_http_end(). */
+struct aws_http_send {
+	const struct aws_endpoint *at;
+	const struct aws_outgoing *out;
+	const struct aws_creds *creds; /* NULL: not signed */
+	const char *signing;	       /* service in the credential scope */
+	int64_t skew_s;		       /* not 0: X-Amz-Date is ours */
+	uint32_t within_ms;
+	void *owner; /* what CURLINFO_PRIVATE gives back */
+};
 /** aws_http_resolve() - the addresses that @host has; before aws_http_send(). Return: 0; ST_ENOMEM */
 int aws_http_resolve(struct aws_http *h, const char *host, uint16_t port,
 		     const struct net_addr *addrs, size_t n);
-/** aws_http_send() - the rest is borrowed until aws_http_end(); @owner is what CURLINFO_PRIVATE gives back.
- * Return: 0; ST_ENOMEM */
-int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_endpoint *at,
-		  const struct aws_creds *creds, const struct aws_request *rq, uint32_t within_ms,
-		  void *owner);
+/** aws_http_send() - Return: 0; ST_ENOMEM */
+int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_http_send *s);
 void aws_http_end(struct aws_http *h, struct aws *a); /* wipes; may be called at any time */
 
-/* aws_error.c */
+/* ---- aws_error.c ---- */
 struct aws_transport {
 	CURLcode code;
 	const char *detail;	       /* libcurl's text; may be "" */
@@ -178,11 +403,22 @@ struct aws_transport {
 	const struct aws_endpoint *endpoint;
 	bool too_big;
 };
+/* What an answer that is no success is judged by. */
+struct aws_failure {
+	enum aws_op op;
+	const char *subject; /* may be NULL */
+	const struct aws_endpoint *at;
+	const struct aws_answer_head *head;
+	const json_t *root;  /* NULL: not readable */
+	const char *profile; /* for the line to run */
+	unsigned retries;
+};
 /** aws_error_set() - everything else is cleared. Return: @err */
 int aws_error_set(struct aws_error *e, int err, const char *fmt, ...) ST_PRINTF(3, 4);
 void aws_error_hint(struct aws_error *e, const char *fmt, ...) ST_PRINTF(2, 3);
-void aws_error_from_answer(struct aws_error *e, const struct aws_request *rq, const char *region,
-			   const struct aws_answer_head *head, json_t *root, unsigned retries);
+void aws_error_from_answer(struct aws_error *e, const struct aws_failure *f);
 void aws_error_from_transport(struct aws_error *e, const struct aws_transport *t);
+/** aws_error_is_expired() - the service says that the credentials (not the caller's rights) are at an end: the chain is asked again */
+bool aws_error_is_expired(const struct aws_error *e);
 
 #endif

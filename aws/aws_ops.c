@@ -1,134 +1,106 @@
 // SPDX-License-Identifier: MIT
 /*
- * aws_ops.c - the operations: the JSON that each sends and what it reads from the answer
+ * aws_ops.c - the one table of services and operations, and the members that are lists or secrets in them
  *
- * Source: ssm-protocol.md 1.2, 2.5
+ * Source: the service models of botocore 1.29 (ssm 2014-11-06, ec2 2016-11-15, ec2-instance-connect 2018-04-02, sts 2011-06-15,
+ * sso 2019-06-10, sso-oidc 2019-06-10, route53 2013-04-01, kms 2014-11-01); ssm-protocol.md 1
  */
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
 #include "aws/aws_internal.h"
 #include "base/err.h"
 
-const struct aws_op_row aws_ops[AWS_OP_N] = {
-	[AWS_START_SESSION] = { "StartSession", "ssm:StartSession" },
-	[AWS_RESUME_SESSION] = { "ResumeSession", "ssm:ResumeSession" },
-	[AWS_TERMINATE_SESSION] = { "TerminateSession", "ssm:TerminateSession" },
+const struct aws_service_row aws_services[AWS_SERVICE_N] = {
+	[AWS_SSM] = { "ssm", "ssm", "ssm", "AmazonSSM", NULL },
+	[AWS_EC2] = { "ec2", "ec2", "ec2", NULL, "2016-11-15" },
+	[AWS_EIC] = { "ec2_instance_connect", "ec2-instance-connect", "ec2-instance-connect",
+		      "AWSEC2InstanceConnectService", NULL },
+	[AWS_STS] = { "sts", "sts", "sts", NULL, "2011-06-15" },
+	[AWS_SSO] = { "sso", "portal.sso", "awsssoportal", NULL, NULL },
+	[AWS_OIDC] = { "sso_oidc", "oidc", "awsssooidc", NULL, NULL },
+	[AWS_ROUTE53] = { "route_53", "route53", "route53", NULL, NULL },
+	[AWS_KMS] = { "kms", "kms", "kms", "TrentService", NULL },
 };
 
-/* MaxPayloadBytes: sane bounds; gateway.md: 1024 for a stock agent, at most 64 KiB */
-#define MAX_PAYLOAD_MIN 1
-#define MAX_PAYLOAD_MAX 65536
+#define PAGES(list_) .token_in = "NextToken", .token_out = "NextToken", .list = (list_)
+#define EC2_PAGES(list_) .token_in = "NextToken", .token_out = "nextToken", .list = (list_)
+#define SSM(name_) .name = #name_, .service = AWS_SSM, .protocol = AWS_JSON, .iam = "ssm:" #name_
+#define EC2(name_)                                                                                 \
+	.name = #name_, .service = AWS_EC2, .protocol = AWS_EC2_QUERY, .iam = "ec2:" #name_,       \
+	.again = true
+#define STS(name_) .name = #name_, .service = AWS_STS, .protocol = AWS_QUERY, .iam = "sts:" #name_
+#define OIDC(name_, path_)                                                                         \
+	.name = #name_, .service = AWS_OIDC, .protocol = AWS_REST_JSON, .sign = AWS_SIGN_NOT,      \
+	.path = (path_)
 
-static const char *string_of(const json_t *root, const char *key)
+/* again: reading, or a repetition does no harm. A device code or a refresh token serves once. */
+const struct aws_op_row aws_ops[AWS_OP_N] = {
+	[AWS_START_SESSION] = { SSM(StartSession), .again = true },
+	[AWS_RESUME_SESSION] = { SSM(ResumeSession), .again = true },
+	[AWS_TERMINATE_SESSION] = { SSM(TerminateSession), .again = true },
+	[AWS_DESCRIBE_INSTANCE_INFORMATION] = { SSM(DescribeInstanceInformation), .again = true,
+						PAGES("InstanceInformationList") },
+	[AWS_GET_CONNECTION_STATUS] = { SSM(GetConnectionStatus), .again = true },
+	[AWS_DESCRIBE_SESSIONS] = { SSM(DescribeSessions), .again = true, PAGES("Sessions") },
+	[AWS_DESCRIBE_INSTANCES] = { EC2(DescribeInstances), EC2_PAGES("reservationSet") },
+	[AWS_DESCRIBE_VPCS] = { EC2(DescribeVpcs), EC2_PAGES("vpcSet") },
+	[AWS_DESCRIBE_SUBNETS] = { EC2(DescribeSubnets), EC2_PAGES("subnetSet") },
+	[AWS_DESCRIBE_ROUTE_TABLES] = { EC2(DescribeRouteTables), EC2_PAGES("routeTableSet") },
+	[AWS_DESCRIBE_VPC_PEERING_CONNECTIONS] = { EC2(DescribeVpcPeeringConnections),
+						   EC2_PAGES("vpcPeeringConnectionSet") },
+	[AWS_DESCRIBE_MANAGED_PREFIX_LISTS] = { EC2(DescribeManagedPrefixLists),
+						EC2_PAGES("prefixListSet") },
+	[AWS_GET_MANAGED_PREFIX_LIST_ENTRIES] = { EC2(GetManagedPrefixListEntries),
+						  EC2_PAGES("entrySet") },
+	[AWS_SEND_SSH_PUBLIC_KEY] = { .name = "SendSSHPublicKey",
+				      .service = AWS_EIC,
+				      .protocol = AWS_JSON,
+				      .iam = "ec2-instance-connect:SendSSHPublicKey",
+				      .again = true },
+	[AWS_ASSUME_ROLE] = { STS(AssumeRole), .again = true },
+	[AWS_ASSUME_ROLE_WITH_WEB_IDENTITY] = { STS(AssumeRoleWithWebIdentity),
+						.sign = AWS_SIGN_NOT, .again = true },
+	[AWS_GET_CALLER_IDENTITY] = { STS(GetCallerIdentity), .again = true },
+	[AWS_GET_ROLE_CREDENTIALS] = { .name = "GetRoleCredentials",
+				       .service = AWS_SSO,
+				       .protocol = AWS_REST_JSON,
+				       .sign = AWS_SIGN_BEARER,
+				       .again = true,
+				       .method = "GET",
+				       .path = "/federation/credentials" },
+	[AWS_CREATE_TOKEN] = { OIDC(CreateToken, "/token") },
+	[AWS_REGISTER_CLIENT] = { OIDC(RegisterClient, "/client/register"), .again = true },
+	[AWS_START_DEVICE_AUTHORIZATION] = { OIDC(StartDeviceAuthorization,
+						  "/device_authorization"),
+					     .again = true },
+	[AWS_LIST_HOSTED_ZONES_BY_VPC] = { .name = "ListHostedZonesByVPC",
+					   .service = AWS_ROUTE53,
+					   .protocol = AWS_REST_XML,
+					   .iam = "route53:ListHostedZonesByVPC",
+					   .again = true,
+					   .method = "GET",
+					   .path = "/2013-04-01/hostedzonesbyvpc",
+					   .token_in = "nexttoken",
+					   .token_out = "NextToken",
+					   .list = "HostedZoneSummaries",
+					   .item = "HostedZoneSummary" },
+	[AWS_GENERATE_DATA_KEY] = { .name = "GenerateDataKey",
+				    .service = AWS_KMS,
+				    .protocol = AWS_JSON,
+				    .iam = "kms:GenerateDataKey",
+				    .again = true },
+};
+static_assert(ARRAY_LEN(aws_ops) == AWS_OP_N, "aws_ops[] and enum aws_op differ");
+
+json_t *aws_list(const json_t *object, const char *key)
 {
-	const char *value = json_string_value(json_object_get(root, key));
+	json_t *value = json_object_get(object, key);
 
-	return value && *value ? value : NULL;
+	return json_is_array(value) ? value : NULL;
 }
 
-static int nonsense(const struct aws_request *rq, const char *what, struct aws_error *error)
+const char *aws_text(const json_t *object, const char *key)
 {
-	return aws_error_set(error, ST_EPEER, "the answer to %s makes no sense: %s",
-			     aws_ops[rq->op].name, what);
-}
-
-static int over(const struct aws_request *rq, struct aws_error *error)
-{
-	(void)rq;
-	aws_error_set(error, ST_ENOENT, "the session is over: ResumeSession gave no token");
-	aws_error_hint(error, "a new session is needed");
-	return ST_ENOENT;
-}
-
-int aws_op_answer(struct aws_session *out, json_t *root, const struct aws_request *rq, bool tls,
-		  struct aws_error *error)
-{
-	json_int_t max = json_integer_value(json_object_get(root, "MaxPayloadBytes"));
-	size_t url_len;
-
-	*out = (struct aws_session){ 0 };
-	if (!json_is_object(root))
-		return nonsense(rq, "not a JSON object", error);
-	if (rq->op == AWS_TERMINATE_SESSION)
-		return 0;
-	out->session_id = string_of(root, "SessionId");
-	out->token = string_of(root, "TokenValue");
-	out->stream_url = string_of(root, "StreamUrl");
-	if (!out->token && rq->op == AWS_RESUME_SESSION)
-		return over(rq, error);
-	if (!out->session_id || strlen(out->session_id) > 256)
-		return nonsense(rq, "no usable SessionId", error);
-	if (!out->token || strlen(out->token) > AWS_TOKEN_MAX)
-		return nonsense(rq, "no usable TokenValue", error);
-	url_len = out->stream_url ? strlen(out->stream_url) : 0;
-	if (url_len == 0 || url_len > AWS_STREAM_URL_MAX)
-		return nonsense(rq, "no usable StreamUrl", error);
-	/* A token must not be led to the clear by an answer that came encrypted. */
-	if (strncmp(out->stream_url, "wss://", 6) != 0 &&
-	    (tls || strncmp(out->stream_url, "ws://", 5) != 0))
-		return nonsense(rq, "StreamUrl is not wss://", error);
-	if (max >= MAX_PAYLOAD_MIN && max <= MAX_PAYLOAD_MAX)
-		out->max_payload = (uint32_t)max;
-	return 0;
-}
-
-/* Takes @body. */
-static int begin(struct aws_account *acc, aws_call *out, struct aws_request *rq, json_t *body,
-		 const char *subject)
-{
-	if (body) {
-		rq->body = json_dumps(body, JSON_COMPACT);
-		json_decref(body);
-	}
-	rq->subject = strdup(subject);
-	if (!rq->body || !rq->subject || !acc->aws) {
-		free(rq->body);
-		free(rq->subject);
-		return ST_ENOMEM;
-	}
-	return aws_call_begin(acc, out, rq);
-}
-
-static json_t *parameters_json(const char *const *parameters)
-{
-	json_t *map = json_object();
-
-	for (; map && parameters[0] && parameters[1]; parameters += 2)
-		if (json_object_set_new(map, parameters[0], json_pack("[s]", parameters[1]))) {
-			json_decref(map);
-			return NULL;
-		}
-	return map;
-}
-
-int aws_start_session(struct aws_account *acc, aws_call *out, const struct aws_start *s,
-		      aws_session_fn *done, void *arg)
-{
-	struct aws_request rq = { .op = AWS_START_SESSION, .session_fn = done, .arg = arg };
-	json_t *body = json_pack("{s:s, s:s*, s:s*}", "Target", s->target, "DocumentName",
-				 s->document, "Reason", s->reason);
-
-	if (body && s->parameters &&
-	    json_object_set_new(body, "Parameters", parameters_json(s->parameters))) {
-		json_decref(body);
-		body = NULL;
-	}
-	return begin(acc, out, &rq, body, s->target);
-}
-
-int aws_resume_session(struct aws_account *acc, aws_call *out, const char *session_id,
-		       aws_session_fn *done, void *arg)
-{
-	struct aws_request rq = { .op = AWS_RESUME_SESSION, .session_fn = done, .arg = arg };
-
-	return begin(acc, out, &rq, json_pack("{s:s}", "SessionId", session_id), session_id);
-}
-
-int aws_terminate_session(struct aws_account *acc, aws_call *out, const char *session_id,
-			  aws_done_fn *done, void *arg)
-{
-	struct aws_request rq = { .op = AWS_TERMINATE_SESSION, .done_fn = done, .arg = arg };
-
-	return begin(acc, out, &rq, json_pack("{s:s}", "SessionId", session_id), session_id);
+	return json_string_value(json_object_get(object, key));
 }

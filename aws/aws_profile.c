@@ -72,6 +72,12 @@ static void name_choose(struct aws_profile *p, const struct aws_account *acc)
 		p->name = aws_env(acc->aws, "AWS_DEFAULT_PROFILE");
 }
 
+static void find_sections(struct aws_profile *p)
+{
+	p->config_section = p->config ? aws_ini_profile(p->config, p->name) : NULL;
+	p->exists = p->config_section || (p->creds && aws_ini_has(p->creds, p->name));
+}
+
 int aws_profile_load(struct aws_profile *p, const struct aws_account *acc, struct aws_error *error)
 {
 	bool is_named;
@@ -93,8 +99,7 @@ int aws_profile_load(struct aws_profile *p, const struct aws_account *acc, struc
 	if ((err = ini_load(&p->config, p->config_path, error)) < 0 ||
 	    (err = ini_load(&p->creds, p->creds_path, error)) < 0)
 		goto fail;
-	p->config_section = p->config ? aws_ini_profile(p->config, p->name) : NULL;
-	p->exists = p->config_section || (p->creds && aws_ini_has(p->creds, p->name));
+	find_sections(p);
 	if (is_named && !p->exists) {
 		err = aws_error_set(error, ST_EAUTH, "The config profile (%s) could not be found",
 				    text_safe(p->name).s);
@@ -107,12 +112,23 @@ fail:
 	return err;
 }
 
+void aws_profile_select(struct aws_profile *p, const struct aws_profile *of, const char *name)
+{
+	*p = *of;
+	p->is_view = true;
+	p->name = name;
+	p->is_chosen = true;
+	find_sections(p);
+}
+
 void aws_profile_fini(struct aws_profile *p)
 {
-	aws_ini_free(p->config);
-	aws_ini_free(p->creds);
-	free(p->config_path);
-	free(p->creds_path);
+	if (!p->is_view) {
+		aws_ini_free(p->config);
+		aws_ini_free(p->creds);
+		free(p->config_path);
+		free(p->creds_path);
+	}
 	*p = (struct aws_profile){ 0 };
 }
 

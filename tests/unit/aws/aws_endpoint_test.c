@@ -15,7 +15,7 @@ static int find(struct fx *f, const struct aws_account_opts *o, struct aws_endpo
 
 	assert_int_equal(aws_account_new(&acc, f->aws, o), 0);
 	assert_int_equal(aws_profile_load(&p, acc, e), 0);
-	err = aws_endpoint_find(out, acc, &p, e);
+	err = aws_endpoint_find(out, acc, &p, AWS_SSM, NULL, e);
 	aws_profile_fini(&p);
 	aws_account_free(acc);
 	return err;

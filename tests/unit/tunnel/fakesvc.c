@@ -576,7 +576,9 @@ void fakesvc_start(struct fakesvc **out, struct loop *loop, struct ws_ctx *ws,
 	list_init(&f->sessions);
 	list_init(&f->laters);
 	loop_task_init(&f->later_task, LOOP_FLUSH, on_later, f);
-	f->svc = (struct svc){ f, svc_resolve, svc_run, svc_cancel };
+	f->svc = (struct svc){
+		.ctx = f, .resolve = svc_resolve, .run = svc_run, .cancel = svc_cancel
+	};
 	MUST(ws_listen(ws, &f->server, &o, &server_ev, f) == 0);
 	*out = f;
 }

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+/*
+ * aws_chain.c - the chain of credential sources, who waits for it, and what it keeps
+ *
+ * Theory of operation: calls ask the chain for every attempt. What is known to expire is kept and given out until shortly
+ * before that; everything else is looked for anew, since a person may just have mended a file. One walk is under way at a
+ * time, for all who wait. A walk asks its sources in turn: each answers, does not apply, or fails, which ends the walk: going
+ * on would use another identity than the AWS CLI does. A role's source walks for its own source profile, below it.
+ * Source: botocore 1.29 credentials.py create_credential_resolver(), RefreshableCredentials; aws-cli v2 has the same order
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "aws/aws_internal.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#define WAITS_MAX AWS_CALLS_MAX
+
+const struct aws_source *const aws_sources[] = {
+	&aws_source_given,  &aws_source_env,	&aws_source_not_yet,
+	&aws_source_shared, &aws_source_config, NULL,
+};
+
+/* One who waits. */
+struct wait {
+	handle id;
+	aws_creds_fn *done;
+	void *arg;
+};
+
+struct aws_chain {
+	struct aws_account *acc;
+	struct aws_creds kept; /* access_key NULL: none */
+	int64_t refresh_s;     /* Unix time from which on it is renewed */
+	struct hnd_table waits;
+	struct aws_walk *walk;
+	struct loop_timer tell; /* what is kept is given out from the loop */
+	bool telling,
+		gone; /* gone: freed by one whom it tells; the memory goes when all are told */
+};
+
+/* ---- a walk ---- */
+
+static const struct aws_source *source_of(const struct aws_walk *w)
+{
+	return w->sources[w->at];
+}
+
+static void step_end(struct aws_walk *w)
+{
+	const struct aws_source *s = source_of(w);
+
+	if (s && s->end)
+		s->end(w);
+	w->state = NULL;
+	w->stepped = true;
+}
+
+static void walk_tell(struct aws_walk *w)
+{
+	const bool failed = w->error.err < 0;
+
+	w->done(w->arg, failed ? &w->error : NULL, failed ? NULL : &w->result);
+}
+
+static void walk_end(struct aws_walk *w)
+{
+	step_end(w);
+	w->over = true;
+	if (!w->stepping)
+		walk_tell(w);
+}
+
+static void none_found(struct aws_walk *w)
+{
+	const struct aws_profile *p = &w->profile;
+
+	aws_error_set(&w->error, ST_EAUTH, "Unable to locate credentials");
+	w->error.person = true;
+	aws_error_hint(&w->error,
+		       "looked for %saws_access_key_id in [%s] of %s and in the same profile of "
+		       "%s; run `aws configure`, or give --profile",
+		       w->use_env ? "AWS_ACCESS_KEY_ID in the environment, " : "",
+		       text_safe(p->name).s,
+		       p->creds_path ? text_safe(p->creds_path).s : "the credentials file",
+		       p->config_path ? text_safe(p->config_path).s : "the config file");
+	walk_end(w);
+}
+
+static void walk_run(struct aws_walk *w)
+{
+	do {
+		w->stepped = false;
+		w->stepping = true;
+		if (source_of(w))
+			source_of(w)->begin(w);
+		else
+			none_found(w);
+		w->stepping = false;
+	} while (w->stepped && !w->over);
+	if (w->over)
+		walk_tell(w);
+}
+
+void aws_walk_found(struct aws_walk *w, struct aws_creds *c)
+{
+	w->result = *c;
+	*c = (struct aws_creds){ 0 };
+	if (!w->result.source[0])
+		text_copy(w->result.source, sizeof(w->result.source), source_of(w)->name);
+	log_debug("aws: credentials of profile %s: %s: found", text_safe(w->profile.name).s,
+		  source_of(w)->name);
+	walk_end(w);
+}
+
+void aws_walk_skip(struct aws_walk *w, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	log_debug("aws: credentials of profile %s: %s: not asked: %s", text_safe(w->profile.name).s,
+		  source_of(w)->name, why);
+	step_end(w);
+	w->at++;
+	if (!w->stepping)
+		walk_run(w);
+}
+
+void aws_walk_fail(struct aws_walk *w, const struct aws_error *error)
+{
+	w->error = *error;
+	log_debug("aws: credentials of profile %s: %s: %s", text_safe(w->profile.name).s,
+		  source_of(w)->name, error->text);
+	walk_end(w);
+}
+
+static void on_walk_begin(void *arg, uint64_t now_ms)
+{
+	struct aws_walk *w = arg;
+
+	(void)now_ms;
+	if (w->over) /* the files could not be read */
+		walk_tell(w);
+	else
+		walk_run(w);
+}
+
+static struct aws_walk *walk_alloc(struct aws_account *acc, const struct aws_source *const *sources,
+				   aws_creds_fn *done, void *arg)
+{
+	struct aws_walk *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->acc = acc;
+	w->sources = sources;
+	w->done = done;
+	w->arg = arg;
+	loop_timer_init(&w->begin, on_walk_begin, w);
+	return w;
+}
+
+/* Ends what is under way and frees; the same after the end. */
+void aws_walk_free(struct aws_walk *w)
+{
+	if (!w)
+		return;
+	if (!w->over)
+		step_end(w);
+	loop_timer_cancel(w->acc->aws->loop, &w->begin);
+	aws_creds_wipe(&w->result);
+	aws_profile_fini(&w->profile);
+	free(w);
+}
+
+static int walk_post(struct aws_walk *w)
+{
+	struct loop *loop = w->acc->aws->loop;
+
+	return loop_timer_set(loop, &w->begin, loop_now_ms(loop));
+}
+
+int aws_walk_new(struct aws_walk **out, const struct aws_walk *above, const char *name,
+		 const struct aws_source *const *sources, aws_creds_fn *done, void *arg)
+{
+	struct aws_walk *w = walk_alloc(above->acc, sources, done, arg);
+
+	if (!w)
+		return ST_ENOMEM;
+	aws_profile_select(&w->profile, &above->profile, name);
+	w->above = above;
+	w->depth = above->depth + 1;
+	if (walk_post(w) < 0) {
+		aws_walk_free(w);
+		return ST_ENOMEM;
+	}
+	*out = w;
+	return 0;
+}
+
+/* ---- who waits ---- */
+
+/* @error NULL: @c. Whoever is told may free the account, and the chain with it: the last thing that is done with it. */
+static void tell_all(struct aws_chain *chain, const struct aws_error *error,
+		     const struct aws_creds *c)
+{
+	uint32_t pos = 0;
+	struct wait *wait;
+
+	chain->telling = true;
+	while (!chain->gone && (wait = hnd_next(&chain->waits, &pos))) {
+		const struct wait own = *wait;
+
+		hnd_del(&chain->waits, wait->id);
+		free(wait);
+		own.done(own.arg, error, error ? NULL : c);
+	}
+	chain->telling = false;
+	if (chain->gone)
+		free(chain);
+}
+
+static void keep(struct aws_chain *chain, const struct aws_creds *c)
+{
+	const int64_t now_s = (int64_t)time(NULL) + chain->acc->skew_s;
+	const int64_t left_s = c->expires_s - now_s;
+
+	aws_creds_wipe(&chain->kept);
+	if (!c->expires_s || left_s <= 0 || aws_creds_copy(&chain->kept, c) < 0)
+		return;
+	chain->refresh_s = c->expires_s - MIN((int64_t)AWS_REFRESH_S, left_s / 2);
+}
+
+static bool kept_lives(const struct aws_chain *chain, int64_t until_s)
+{
+	return chain->kept.access_key && (int64_t)time(NULL) + chain->acc->skew_s < until_s;
+}
+
+static void on_walked(void *arg, const struct aws_error *error, const struct aws_creds *c)
+{
+	struct aws_chain *chain = arg;
+	struct aws_error why = error ? *error : (struct aws_error){ 0 };
+	struct aws_creds own = { 0 };
+	int err = 0;
+
+	if (!error) {
+		keep(chain, c);
+		err = aws_creds_copy(&own, c);
+	} else if (kept_lives(chain, chain->kept.expires_s)) {
+		log_warn("aws: credentials could not be renewed, the old ones still serve: %s",
+			 error->text);
+		err = aws_creds_copy(&own, &chain->kept);
+	}
+	if (err < 0)
+		aws_error_set(&why, err, "%s", st_strerror(err));
+	aws_walk_free(chain->walk); /* with what @error and @c point to */
+	chain->walk = NULL;
+	tell_all(chain, own.access_key ? NULL : &why, &own);
+	aws_creds_wipe(&own);
+}
+
+static void on_tell(void *arg, uint64_t now_ms)
+{
+	struct aws_chain *chain = arg;
+	struct aws_creds own;
+
+	(void)now_ms;
+	if (!chain->kept.access_key || aws_creds_copy(&own, &chain->kept) < 0)
+		return; /* refused since: a walk is under way */
+	tell_all(chain, NULL, &own);
+	aws_creds_wipe(&own);
+}
+
+static int walk_start(struct aws_chain *chain)
+{
+	struct aws_walk *w = walk_alloc(chain->acc, aws_sources, on_walked, chain);
+
+	if (!w)
+		return ST_ENOMEM;
+	/* An error of the files is told as the walk's. */
+	if (aws_profile_load(&w->profile, chain->acc, &w->error) < 0)
+		w->over = true;
+	w->use_env = !w->profile.is_chosen;
+	if (walk_post(w) < 0) {
+		aws_walk_free(w);
+		return ST_ENOMEM;
+	}
+	chain->walk = w;
+	return 0;
+}
+
+static struct aws_chain *chain_of(struct aws_account *acc)
+{
+	struct aws_chain *chain = acc->chain;
+
+	if (chain || !(chain = calloc(1, sizeof(*chain))))
+		return chain;
+	chain->acc = acc;
+	hnd_init(&chain->waits, WAITS_MAX);
+	loop_timer_init(&chain->tell, on_tell, chain);
+	acc->chain = chain;
+	return chain;
+}
+
+static int chain_go(struct aws_chain *chain)
+{
+	struct loop *loop = chain->acc->aws->loop;
+
+	if (chain->walk)
+		return 0;
+	if (kept_lives(chain, chain->refresh_s))
+		return loop_timer_set(loop, &chain->tell, loop_now_ms(loop));
+	loop_timer_cancel(loop, &chain->tell);
+	return walk_start(chain);
+}
+
+int aws_chain_get(struct aws_account *acc, handle *out, const char *refused, aws_creds_fn *done,
+		  void *arg)
+{
+	struct aws_chain *chain = chain_of(acc);
+	struct wait *wait;
+	int err;
+
+	if (!chain || !(wait = calloc(1, sizeof(*wait))))
+		return ST_ENOMEM;
+	*wait = (struct wait){ .done = done, .arg = arg };
+	if (refused && chain->kept.access_key && strcmp(chain->kept.access_key, refused) == 0)
+		aws_creds_wipe(&chain->kept);
+	if ((err = hnd_add(&chain->waits, wait, &wait->id)) < 0) {
+		free(wait);
+		return err;
+	}
+	if ((err = chain_go(chain)) < 0) {
+		hnd_del(&chain->waits, wait->id);
+		free(wait);
+		return err;
+	}
+	*out = wait->id;
+	return 0;
+}
+
+void aws_chain_cancel(struct aws_account *acc, handle wait)
+{
+	if (acc->chain)
+		free(hnd_del(&acc->chain->waits, wait));
+}
+
+void aws_chain_free(struct aws_account *acc)
+{
+	struct aws_chain *chain = acc->chain;
+	uint32_t pos = 0;
+	struct wait *wait;
+
+	if (!chain)
+		return;
+	acc->chain = NULL;
+	while ((wait = hnd_next(&chain->waits, &pos)))
+		free(hnd_del(&chain->waits, wait->id));
+	hnd_fini(&chain->waits);
+	loop_timer_cancel(acc->aws->loop, &chain->tell);
+	aws_walk_free(chain->walk);
+	aws_creds_wipe(&chain->kept);
+	chain->gone = true;
+	if (!chain->telling)
+		free(chain);
+}
