@@ -141,9 +141,13 @@ const char *aws_account_profile(struct aws_account *acc);
 
 /* ---- jobs of the runner: run_fork() registers them; signature of run_job_fn ---- */
 
-/* SVC_AWS_READ. In: a path. Out: uint32_t mode bits of the file, then its bytes. ST_ENOENT, ST_EPERM, ST_EFULL, ST_ESYS */
+#define AWS_JOB_MAX KIB(128) /* bytes of a file that is read or written; ours, below RUN_DATA_MAX */
+
+/* SVC_AWS_READ. In: a path. Out: uint32_t mode bits of the file, then its bytes; with an error (ST_ENOENT, ST_EPERM: no access or
+ * not a regular file, ST_EFULL, ST_ESYS) the system's words without NUL */
 int aws_read_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
-/* SVC_AWS_WRITE. In: a path, NUL, bytes: replaces the file, 0600; folders that lack are made 0700. Out: nothing */
+/* SVC_AWS_WRITE. In: a path, NUL, bytes: replaces the file, 0600; folders that lack are made 0700. Out: nothing;
+ * with an error (ST_ENOENT, ST_EPERM, ST_EINVAL: no path, ST_ESYS) the system's words */
 int aws_write_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
 /* SVC_AWS_PROCESS. In: the command line of credential_process. Out: what it wrote to stdout; with ST_EPERM (it failed): one
  * line on how it ended and, made safe, the end of its stderr */

@@ -21,10 +21,24 @@
 
 #define WAITS_MAX AWS_CALLS_MAX
 
+/* clang-format off: one a line */
 const struct aws_source *const aws_sources[] = {
-	&aws_source_given,  &aws_source_env,	&aws_source_not_yet,
-	&aws_source_shared, &aws_source_config, NULL,
+	&aws_source_given,
+	&aws_source_env,
+	&aws_source_not_yet,
+	&aws_source_shared,
+	&aws_source_config,
+	NULL,
 };
+
+/* botocore ProfileProviderBuilder.providers(); a role of its own comes first, unless the profile has keys */
+const struct aws_source *const aws_sources_of_profile[] = {
+	&aws_source_not_yet,
+	&aws_source_shared,
+	&aws_source_config,
+	NULL,
+};
+/* clang-format on */
 
 /* One who waits. */
 struct wait {

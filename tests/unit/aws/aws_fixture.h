@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* aws_fixture.h - a struct aws with an environment, a home and a resolver made up by the test */
+/*
+ * aws_fixture.h - a struct aws with an environment, a home, a resolver, a runner and a person made up by the test
+ *
+ * Jobs (svc.run) are the real ones, run in this process and answered from the loop. The person (svc.ask) says the lines of fx_says()
+ * in turn, and is nobody before the first of them.
+ */
 #ifndef TESTS_AWS_FIXTURE_H
 #define TESTS_AWS_FIXTURE_H
 
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +25,23 @@
 #include "base/addr.h"
 #include "base/err.h"
 
-#define FX_ENV_MAX 16
+#define FX_ENV_MAX 32
+#define FX_LATER_MAX 8 /* jobs and questions at once */
+#define FX_SAYS_MAX 8
+
+struct fx;
+
+/* A job or a question that is answered from the loop's next turn. */
+struct fx_later {
+	struct fx *f;
+	handle id; /* 0: free */
+	struct loop_timer timer;
+	svc_done_fn *done;
+	void *arg;
+	int err;
+	uint8_t *out;
+	size_t len;
+};
 
 struct fx {
 	struct loop *loop;
@@ -36,6 +58,15 @@ struct fx {
 	void *resolved_arg;
 	char asked[128];
 	unsigned resolves, cancels;
+	/* the runner */
+	struct fx_later later[FX_LATER_MAX];
+	handle last_id;
+	unsigned jobs[SVC_JOB_N]; /* how many were started */
+	/* the person */
+	const char *says[FX_SAYS_MAX]; /* NULL: breaks off */
+	size_t n_says, asked_n;
+	char prompt[256]; /* the last one */
+	bool hidden;
 };
 
 static inline const char *fx_getenv(void *ctx, const char *name)
@@ -83,13 +114,109 @@ static inline int fx_resolve(void *ctx, handle *out, const char *host, uint32_t 
 	return loop_timer_set(f->loop, &f->resolver, loop_now_ms(f->loop) + 1);
 }
 
+static inline void fx_later_free(struct fx_later *l)
+{
+	loop_timer_cancel(l->f->loop, &l->timer);
+	free(l->out);
+	*l = (struct fx_later){ 0 };
+}
+
+static inline void fx_later_answers(void *arg, uint64_t now_ms)
+{
+	struct fx_later own = *(struct fx_later *)arg;
+
+	(void)now_ms;
+	((struct fx_later *)arg)->out = NULL;
+	fx_later_free(arg);
+	own.done(own.arg, own.err, own.out, own.len);
+	free(own.out);
+}
+
+/* Takes @data. */
+static inline int fx_later_add(struct fx *f, handle *out, svc_done_fn *done, void *arg, int err,
+			       uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < FX_LATER_MAX; i++) {
+		struct fx_later *l = &f->later[i];
+
+		if (l->id)
+			continue;
+		*l = (struct fx_later){ .f = f, .done = done, .arg = arg, .err = err };
+		l->id = *out = 1000 + ++f->last_id;
+		l->out = data;
+		l->len = len;
+		loop_timer_init(&l->timer, fx_later_answers, l);
+		return loop_timer_set(f->loop, &l->timer, loop_now_ms(f->loop));
+	}
+	free(data);
+	return ST_EFULL;
+}
+
+static inline int fx_run(void *ctx, handle *out, enum svc_job_kind kind, const void *in, size_t len,
+			 uint32_t timeout_ms, svc_done_fn *done, void *arg)
+{
+	static int (*const jobs[SVC_JOB_N])(const uint8_t *, size_t, uint8_t *, size_t *) = {
+		[SVC_AWS_READ] = aws_read_job,
+		[SVC_AWS_WRITE] = aws_write_job,
+	};
+	struct fx *f = ctx;
+	uint8_t *answer = calloc(1, KIB(192));
+	size_t answer_len = 0;
+	int err;
+
+	assert_non_null(answer);
+	assert_non_null(jobs[kind]);
+	assert_true(timeout_ms > 0);
+	f->jobs[kind]++;
+	err = jobs[kind](in, len, answer, &answer_len);
+	return fx_later_add(f, out, done, arg, err, answer, answer_len);
+}
+
+static inline int fx_ask(void *ctx, handle *out, const char *prompt, bool hidden,
+			 uint32_t timeout_ms, svc_done_fn *done, void *arg)
+{
+	struct fx *f = ctx;
+	const char *line = f->asked_n < f->n_says ? f->says[f->asked_n] : NULL;
+	uint8_t *data = line ? (uint8_t *)strdup(line) : NULL;
+
+	assert_true(timeout_ms > 0);
+	snprintf(f->prompt, sizeof(f->prompt), "%s", prompt);
+	f->hidden = hidden;
+	f->asked_n++;
+	return fx_later_add(f, out, done, arg, line ? 0 : ST_ECANCELED, data,
+			    line ? strlen(line) : 0);
+}
+
+static inline void fx_later_cancel(struct fx *f, handle id)
+{
+	for (size_t i = 0; i < FX_LATER_MAX; i++)
+		if (f->later[i].id == id && id)
+			fx_later_free(&f->later[i]);
+}
+
+static inline void fx_ask_cancel(void *ctx, handle question)
+{
+	fx_later_cancel(ctx, question);
+}
+
 static inline void fx_cancel(void *ctx, handle job)
 {
 	struct fx *f = ctx;
 
-	(void)job;
 	f->cancels++;
-	loop_timer_cancel(f->loop, &f->resolver);
+	if (job == 1)
+		loop_timer_cancel(f->loop, &f->resolver);
+	else
+		fx_later_cancel(f, job);
+}
+
+/* The next line that the person types; NULL: breaks off there */
+static inline void fx_says(struct fx *f, const char *line)
+{
+	assert_true(f->n_says < FX_SAYS_MAX);
+	f->says[f->n_says++] = line;
+	f->svc.ask = fx_ask;
+	f->svc.ask_cancel = fx_ask_cancel;
 }
 
 static inline void fx_write(const struct fx *f, const char *name, const char *text)
@@ -115,7 +242,8 @@ static inline int fx_setup(void **state)
 	snprintf(path, sizeof(path), "%s/.aws", f->home);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(loop_new(&f->loop), 0);
-	f->svc = (struct svc){ .ctx = f, .resolve = fx_resolve, .cancel = fx_cancel };
+	f->svc =
+		(struct svc){ .ctx = f, .resolve = fx_resolve, .run = fx_run, .cancel = fx_cancel };
 	loop_timer_init(&f->resolver, fx_resolver_answers, f);
 	assert_int_equal(aws_new(&f->aws, &(struct aws_opts){ .loop = f->loop,
 							      .svc = &f->svc,
@@ -127,19 +255,24 @@ static inline int fx_setup(void **state)
 	return 0;
 }
 
+static inline int fx_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
 static inline int fx_teardown(void **state)
 {
 	struct fx *f = *state;
-	static const char *const names[] = { "config", "credentials", "ca.pem", "" };
-	char path[160];
 
 	aws_free(f->aws);
-	loop_free(f->loop);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		snprintf(path, sizeof(path), "%s/.aws/%s", f->home, names[i]);
-		remove(path);
+	for (size_t i = 0; i < FX_LATER_MAX; i++) {
+		assert_int_equal(f->later[i].id, 0); /* whoever started it has ended it */
 	}
-	assert_int_equal(rmdir(f->home), 0);
+	loop_free(f->loop);
+	assert_int_equal(nftw(f->home, fx_remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 	free(f);
 	return 0;
 }
