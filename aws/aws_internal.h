@@ -97,11 +97,19 @@ void aws_profile_fini(struct aws_profile *p);
 /** aws_profile_get() - a key of the profile: credentials file before config file; nested values are absent */
 const char *aws_profile_get(const struct aws_profile *p, const char *key);
 
+/* aws_time.c */
+#define AWS_TIME_STR 24U
+/** aws_time_parse() - an ISO 8601 time as @text has it (see there). Return: 0 and *@out (Unix time); ST_EFORMAT */
+int aws_time_parse(int64_t *out, const char *text);
+/** aws_time_print() - "2026-11-26T10:00:00Z", as AWS and its CLI write times. Return: @out */
+const char *aws_time_print(char out[AWS_TIME_STR], int64_t time_s);
+
 /* ---- credentials ---- */
 
 struct aws_creds {
 	char *access_key, *secret_key, *token; /* token NULL: none */
 	int64_t expires_s;		       /* Unix time; 0: not known to end */
+	int64_t again_s; /* Unix time; their source is asked again from then on; 0: as expires_s has it */
 	char source
 		[48]; /* where they are from, for -v: "env", "sso", "assume-role", … as botocore names them */
 };
