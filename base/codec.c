@@ -128,6 +128,12 @@ void codec_sha256(uint8_t out[CODEC_SHA256_LEN], const void *p, size_t len)
 		ST_BUG("OpenSSL has no SHA-256");
 }
 
+void codec_sha1(uint8_t out[CODEC_SHA1_LEN], const void *p, size_t len)
+{
+	if (EVP_Digest(p, len, out, NULL, EVP_sha1(), NULL) != 1)
+		ST_BUG("OpenSSL has no SHA-1");
+}
+
 bool codec_equal(const void *a, const void *b, size_t len)
 {
 	return CRYPTO_memcmp(a, b, len) == 0;

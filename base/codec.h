@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define CODEC_SHA256_LEN 32U
+#define CODEC_SHA1_LEN 20U
 #define CODEC_UUID_LEN 16U
 #define CODEC_UUID_STR 37U /* 36 and NUL */
 #define CODEC_B64_LEN(n)                                                                           \
@@ -27,6 +28,8 @@ ssize_t codec_unhex(uint8_t *out, size_t cap, const char *s, size_t len);
 
 /** codec_sha256() - about 0.6 µs for 1 KiB; from one thread of a process only (it keeps its OpenSSL context) */
 void codec_sha256(uint8_t out[CODEC_SHA256_LEN], const void *p, size_t len);
+/** codec_sha1() - for names of cache files that others compute too; protects nothing */
+void codec_sha1(uint8_t out[CODEC_SHA1_LEN], const void *p, size_t len);
 /** codec_equal() - comparison in constant time */
 bool codec_equal(const void *a, const void *b, size_t len);
 

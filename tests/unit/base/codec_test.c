@@ -119,6 +119,25 @@ static void hex(void **state)
 	assert_int_equal(codec_unhex(out, 0, "", 0), 0);
 }
 
+/* FIPS 180-4's examples */
+static void sha1_vectors(void **state)
+{
+	static const char *const pairs[][2] = {
+		{ "", "da39a3ee5e6b4b0d3255bfef95601890afd80709" },
+		{ "abc", "a9993e364706816aba3e25717850c26c9cd0d89d" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		uint8_t digest[CODEC_SHA1_LEN];
+		char hex[2 * CODEC_SHA1_LEN + 1];
+
+		codec_sha1(digest, pairs[i][0], strlen(pairs[i][0]));
+		codec_hex(hex, digest, sizeof(digest));
+		assert_string_equal(hex, pairs[i][1]);
+	}
+}
+
 static void sha256_vectors(void **state)
 {
 	static const char *const pairs[][2] = {
@@ -184,6 +203,7 @@ int main(void)
 		cmocka_unit_test(round_trips_of_every_length),
 		cmocka_unit_test(base64_of_many_pieces),
 		cmocka_unit_test(hex),
+		cmocka_unit_test(sha1_vectors),
 		cmocka_unit_test(sha256_vectors),
 		cmocka_unit_test(equality),
 		cmocka_unit_test(uuids),
