@@ -289,23 +289,36 @@ static int shell_words(const char *s, char *word, size_t cap)
 	return quote ? 0 : MIN(n, 3);
 }
 
+static bool section_is(const char *section, const char *kind, const char *name)
+{
+	char word[512];
+
+	return strncmp(section, kind, strlen(kind)) == 0 &&
+	       shell_words(section, word, sizeof(word)) == 2 && strcmp(word, name) == 0;
+}
+
+const char *aws_ini_section(const struct aws_ini *ini, const char *kind, const char *name)
+{
+	const char *found = NULL;
+
+	for (size_t i = 0; i < ini->n; i++)
+		if (ini->items[i].section && section_is(ini->items[i].section, kind, name))
+			found = ini->items[i].section;
+	return found;
+}
+
 const char *aws_ini_profile(const struct aws_ini *ini, const char *profile)
 {
 	const char *found = NULL;
-	char word[512];
 
 	for (size_t i = 0; i < ini->n; i++) {
 		const char *section = ini->items[i].section;
 
 		if (!section)
 			continue;
-		if (strncmp(section, "profile", 7) == 0) {
-			if (shell_words(section, word, sizeof(word)) == 2 &&
-			    strcmp(word, profile) == 0)
-				found = section;
-		} else if (strcmp(section, "default") == 0 && strcmp(profile, "default") == 0) {
+		if (section_is(section, "profile", profile) ||
+		    (strcmp(section, "default") == 0 && strcmp(profile, "default") == 0))
 			found = section;
-		}
 	}
 	return found;
 }

@@ -78,6 +78,9 @@ const char *aws_ini_get(const struct aws_ini *ini, const char *section, const ch
 /** aws_ini_profile() - the section of the config file that holds @profile: "default", "profile x",
  * "profile 'x y'"; the last one wins. Return: NULL if none */
 const char *aws_ini_profile(const struct aws_ini *ini, const char *profile);
+/** aws_ini_section() - the section "[KIND name]" of the config file, quoted as a profile's ("sso-session x"); the last one wins.
+ * Return: NULL if none */
+const char *aws_ini_section(const struct aws_ini *ini, const char *kind, const char *name);
 
 /* aws_profile.c: the two files and one profile of them, read anew for each attempt */
 struct aws_profile {
