@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* codec.c - base64, hex, UUIDs, SHA-256 and random bytes, by OpenSSL */
+/* codec.c - base64, hex, UUIDs, SHA-256, HMAC and random bytes, by OpenSSL */
 #include "base/codec.h"
 
 #include <limits.h>
@@ -7,6 +7,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
 #include "base/err.h"
@@ -132,6 +133,19 @@ void codec_sha1(uint8_t out[CODEC_SHA1_LEN], const void *p, size_t len)
 {
 	if (EVP_Digest(p, len, out, NULL, EVP_sha1(), NULL) != 1)
 		ST_BUG("OpenSSL has no SHA-1");
+}
+
+void codec_hmac_sha256(uint8_t out[CODEC_SHA256_LEN], const void *key, size_t key_len,
+		       const void *p, size_t len)
+{
+	uint8_t sum[CODEC_SHA256_LEN];
+	unsigned n = sizeof(sum);
+
+	ST_ASSERT(key_len <= INT_MAX);
+	if (!HMAC(EVP_sha256(), key, (int)key_len, p, len, sum, &n))
+		ST_BUG("OpenSSL has no HMAC");
+	memcpy(out, sum, sizeof(sum));
+	codec_wipe(sum, sizeof(sum));
 }
 
 bool codec_equal(const void *a, const void *b, size_t len)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* codec.h - base64, hex, UUIDs, SHA-256 and random bytes, by OpenSSL */
+/* codec.h - base64, hex, UUIDs, SHA-256, HMAC and random bytes, by OpenSSL */
 #ifndef BASE_CODEC_H
 #define BASE_CODEC_H
 
@@ -30,6 +30,9 @@ ssize_t codec_unhex(uint8_t *out, size_t cap, const char *s, size_t len);
 void codec_sha256(uint8_t out[CODEC_SHA256_LEN], const void *p, size_t len);
 /** codec_sha1() - for names of cache files that others compute too; protects nothing */
 void codec_sha1(uint8_t out[CODEC_SHA1_LEN], const void *p, size_t len);
+/** codec_hmac_sha256() - HMAC of @len bytes at @p; @out may be @key */
+void codec_hmac_sha256(uint8_t out[CODEC_SHA256_LEN], const void *key, size_t key_len,
+		       const void *p, size_t len);
 /** codec_equal() - comparison in constant time */
 bool codec_equal(const void *a, const void *b, size_t len);
 

@@ -157,6 +157,25 @@ static void sha256_vectors(void **state)
 	}
 }
 
+/* RFC 4231, 4.3 and 4.7 */
+static void hmac_vectors(void **state)
+{
+	uint8_t key[131], sum[CODEC_SHA256_LEN];
+	char text[2 * CODEC_SHA256_LEN + 1];
+
+	(void)state;
+	codec_hmac_sha256(sum, "Jefe", 4, "what do ya want for nothing?", 28);
+	codec_hex(text, sum, sizeof(sum));
+	assert_string_equal(text,
+			    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	memset(key, 0xaa, sizeof(key));
+	codec_hmac_sha256(key, key, sizeof(key),
+			  "Test Using Larger Than Block-Size Key - Hash Key First", 54);
+	codec_hex(text, key, sizeof(sum));
+	assert_string_equal(text,
+			    "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 static void equality(void **state)
 {
 	(void)state;
@@ -205,6 +224,7 @@ int main(void)
 		cmocka_unit_test(hex),
 		cmocka_unit_test(sha1_vectors),
 		cmocka_unit_test(sha256_vectors),
+		cmocka_unit_test(hmac_vectors),
 		cmocka_unit_test(equality),
 		cmocka_unit_test(uuids),
 		cmocka_unit_test(wipe),
