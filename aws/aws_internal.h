@@ -288,6 +288,10 @@ struct aws_service_row {
 	const char *version; /* of query protocols; NULL */
 };
 extern const struct aws_service_row aws_services[AWS_SERVICE_N];
+/* A member that has another name on the wire than in the API. */
+struct aws_name {
+	const char *api, *wire;
+};
 struct aws_op_row {
 	const char *name;
 	enum aws_service service;
@@ -299,6 +303,8 @@ struct aws_op_row {
 	const char *iam;			 /* action that it needs; NULL: none */
 	const char *token_in, *token_out, *list; /* pages; NULL: none. list: the member to join */
 	const char *item; /* list name of its XML beside "item" and "member"; NULL */
+	const struct aws_name
+		*names; /* of query and REST members, at any depth; ended by NULLs; NULL: none */
 };
 extern const struct aws_op_row aws_ops[AWS_OP_N];
 
@@ -312,7 +318,10 @@ struct aws_outgoing {
 	const char *bearer;	    /* borrowed; NULL */
 	const char *const *headers; /* further "Name: value", NULL-terminated; borrowed; NULL */
 };
-/** aws_proto_write() - Return: 0; ST_ENOMEM */
+/** aws_encode_put() - @len bytes as RFC 3986 has them in a query; what is in @also stays. Return: as buf_put() */
+int aws_encode_put(struct buf *b, const char *s, size_t len, const char *also);
+/** aws_proto_write() - Return: 0; ST_ENOMEM; ST_EINVAL (deeper than 8, a name of more than 220 bytes, a query's member that is
+ * no string); ST_EFULL (256 KiB, 16 members of a query) */
 int aws_proto_write(struct aws_outgoing *out, enum aws_op op, const json_t *params);
 void aws_outgoing_fini(struct aws_outgoing *o);
 /** aws_proto_read() - the body of an answer, whatever its status. Return: 0 and *@out (caller: json_decref()); ST_EFORMAT; ST_ENOMEM */
@@ -374,6 +383,20 @@ void aws_calls_drop(struct aws *a, const struct aws_account *acc); /* all of @ac
 int aws_session_read(struct aws_session *out, enum aws_op op, json_t *root, bool tls,
 		     struct aws_error *error);
 
+/* aws_sign.c: Signature Version 4 */
+struct aws_to_sign {
+	const char *method, *url; /* the URL as it is sent: absolute, its query sorted by name */
+	const struct curl_slist
+		*headers; /* "Name: value", no name twice; Host and X-Amz-Date are among them */
+	const void *body;
+	size_t body_len;
+	const char *date;	       /* as X-Amz-Date: "20150830T123600Z" */
+	const char *region, *service;  /* of the credential scope */
+	const struct aws_creds *creds; /* whose token, if there is one, is among the headers */
+};
+/** aws_sign() - appends the value of the Authorization header to @out. Return: 0; ST_ENOMEM; ST_EFULL (24 headers; 128 KiB of them) */
+int aws_sign(struct buf *out, const struct aws_to_sign *s);
+
 /* aws_http.c: one attempt; all zero when there is none */
 struct aws_answer_head {
 	long status; /* 0: no answer */
@@ -395,7 +418,7 @@ struct aws_http_send {
 	const struct aws_outgoing *out;
 	const struct aws_creds *creds; /* NULL: not signed */
 	const char *signing;	       /* service in the credential scope */
-	int64_t skew_s;		       /* not 0: X-Amz-Date is ours */
+	int64_t skew_s;		       /* what to add to our clock to have the service's */
 	uint32_t within_ms;
 	void *owner; /* what CURLINFO_PRIVATE gives back */
 };

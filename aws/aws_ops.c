@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * aws_ops.c - the one table of services and operations, and the members that are lists or secrets in them
+ * aws_ops.c - the one table of services and operations, and what their members are called on the wire
  *
  * Source: the service models of botocore 1.29 (ssm 2014-11-06, ec2 2016-11-15, ec2-instance-connect 2018-04-02, sts 2011-06-15,
  * sso 2019-06-10, sso-oidc 2019-06-10, route53 2013-04-01, kms 2014-11-01); ssm-protocol.md 1
@@ -23,12 +23,38 @@ const struct aws_service_row aws_services[AWS_SERVICE_N] = {
 	[AWS_KMS] = { "kms", "kms", "kms", "TrentService", NULL },
 };
 
+static const struct aws_name ec2_names[] = {
+	{ "Filters", "Filter" },
+	{ "Values", "Value" },
+	{ "InstanceIds", "InstanceId" },
+	{ "VpcIds", "VpcId" },
+	{ "SubnetIds", "SubnetId" },
+	{ "RouteTableIds", "RouteTableId" },
+	{ "VpcPeeringConnectionIds", "VpcPeeringConnectionId" },
+	{ "PrefixListIds", "PrefixListId" },
+	{ NULL, NULL },
+};
+
+static const struct aws_name sso_names[] = {
+	{ "roleName", "role_name" },
+	{ "accountId", "account_id" },
+	{ NULL, NULL },
+};
+
+static const struct aws_name route53_names[] = {
+	{ "VPCId", "vpcid" },
+	{ "VPCRegion", "vpcregion" },
+	{ "MaxItems", "maxitems" },
+	{ "NextToken", "nexttoken" },
+	{ NULL, NULL },
+};
+
 #define PAGES(list_) .token_in = "NextToken", .token_out = "NextToken", .list = (list_)
 #define EC2_PAGES(list_) .token_in = "NextToken", .token_out = "nextToken", .list = (list_)
 #define SSM(name_) .name = #name_, .service = AWS_SSM, .protocol = AWS_JSON, .iam = "ssm:" #name_
 #define EC2(name_)                                                                                 \
 	.name = #name_, .service = AWS_EC2, .protocol = AWS_EC2_QUERY, .iam = "ec2:" #name_,       \
-	.again = true
+	.again = true, .names = ec2_names
 #define STS(name_) .name = #name_, .service = AWS_STS, .protocol = AWS_QUERY, .iam = "sts:" #name_
 #define OIDC(name_, path_)                                                                         \
 	.name = #name_, .service = AWS_OIDC, .protocol = AWS_REST_JSON, .sign = AWS_SIGN_NOT,      \
@@ -68,7 +94,8 @@ const struct aws_op_row aws_ops[AWS_OP_N] = {
 				       .sign = AWS_SIGN_BEARER,
 				       .again = true,
 				       .method = "GET",
-				       .path = "/federation/credentials" },
+				       .path = "/federation/credentials",
+				       .names = sso_names },
 	[AWS_CREATE_TOKEN] = { OIDC(CreateToken, "/token") },
 	[AWS_REGISTER_CLIENT] = { OIDC(RegisterClient, "/client/register"), .again = true },
 	[AWS_START_DEVICE_AUTHORIZATION] = { OIDC(StartDeviceAuthorization,
@@ -81,10 +108,9 @@ const struct aws_op_row aws_ops[AWS_OP_N] = {
 					   .again = true,
 					   .method = "GET",
 					   .path = "/2013-04-01/hostedzonesbyvpc",
-					   .token_in = "nexttoken",
-					   .token_out = "NextToken",
-					   .list = "HostedZoneSummaries",
-					   .item = "HostedZoneSummary" },
+					   .item = "HostedZoneSummary",
+					   .names = route53_names,
+					   PAGES("HostedZoneSummaries") },
 	[AWS_GENERATE_DATA_KEY] = { .name = "GenerateDataKey",
 				    .service = AWS_KMS,
 				    .protocol = AWS_JSON,

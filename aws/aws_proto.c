@@ -4,8 +4,9 @@
  *
  * Theory of operation: the members of a request are JSON whatever the service speaks. JSON services get them as they are;
  * query services get them flattened ("Filter.1.Value.2=x" for EC2, "List.member.1=x" for STS), REST services as query or
- * body by the operation's method. Names and values in forms and queries are percent-encoded as RFC 3986 has it,
- * and queries are sorted by name, which is how SigV4 wants them (libcurl 7.88 does not sort).
+ * body by the operation's method. Where a member is called differently on the wire than in the API, the row's names say so.
+ * Names and values in forms and queries are percent-encoded as RFC 3986 has it, and queries are sorted by the encoded
+ * name, which is how they are signed.
  * Source: Smithy 2.0 specification, "AWS protocols": awsJson1_1, awsQuery, ec2Query, restJson1, restXml
  */
 #include <stdio.h>
@@ -21,19 +22,25 @@
 
 struct form {
 	struct buf b;
-	bool ec2;
+	const struct aws_op_row *row;
 };
 
-static int put_encoded(struct buf *b, const char *s)
+int aws_encode_put(struct buf *b, const char *s, size_t len, const char *also)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "0123456789-._~";
 	int err = 0;
 
-	for (; !err && *s; s++)
-		err = strchr(plain, *s) ? buf_put(b, s, 1)
-					: buf_printf(b, "%%%02X", (unsigned)(unsigned char)*s);
+	for (size_t i = 0; !err && i < len; i++)
+		err = s[i] && (strchr(plain, s[i]) || strchr(also, s[i]))
+			      ? buf_put(b, s + i, 1)
+			      : buf_printf(b, "%%%02X", (unsigned)(unsigned char)s[i]);
 	return err;
+}
+
+static int put_encoded(struct buf *b, const char *s)
+{
+	return aws_encode_put(b, s, strlen(s), "");
 }
 
 static int put_pair(struct form *f, const char *name, const char *value)
@@ -49,16 +56,28 @@ static int put_pair(struct form *f, const char *name, const char *value)
 
 static int put_value(struct form *f, const char *name, const json_t *value, unsigned depth);
 
+static const char *wire_name(const struct aws_op_row *row, const char *name)
+{
+	for (const struct aws_name *n = row->names; n && n->api; n++)
+		if (strcmp(n->api, name) == 0)
+			return n->wire;
+	return name;
+}
+
+/* An empty list is told by awsQuery alone. */
 static int put_list(struct form *f, const char *name, const json_t *list, unsigned depth)
 {
+	const bool ec2 = f->row->protocol == AWS_EC2_QUERY;
 	char sub[NAME_MAX_LEN];
 	size_t i;
 	json_t *item;
 	int err = 0;
 
+	if (!ec2 && json_array_size(list) == 0)
+		return put_pair(f, name, "");
 	json_array_foreach(list, i, item)
 	{
-		snprintf(sub, sizeof(sub), f->ec2 ? "%s.%zu" : "%s.member.%zu", name, i + 1);
+		snprintf(sub, sizeof(sub), ec2 ? "%s.%zu" : "%s.member.%zu", name, i + 1);
 		if ((err = put_value(f, sub, item, depth + 1)) < 0)
 			break;
 	}
@@ -74,7 +93,9 @@ static int put_object(struct form *f, const char *name, const json_t *object, un
 
 	json_object_foreach((json_t *)(uintptr_t)object, key, item)
 	{
-		snprintf(sub, sizeof(sub), "%s%s%s", name, *name ? "." : "", key);
+		if (snprintf(sub, sizeof(sub), "%s%s%s", name, *name ? "." : "",
+			     wire_name(f->row, key)) >= (int)sizeof(sub))
+			return ST_EINVAL;
 		if ((err = put_value(f, sub, item, depth + 1)) < 0)
 			break;
 	}
@@ -101,20 +122,21 @@ static int put_value(struct form *f, const char *name, const json_t *value, unsi
 	}
 }
 
-/* Return: the text, caller frees; NULL without memory or beyond FORM_MAX */
-static char *form_take(struct form *f, int err)
+/* Return: 0 and *@out, caller frees; @err; ST_ENOMEM */
+static int form_take(char **out, struct form *f, int err)
 {
-	char *text = NULL;
-
-	if (!err && buf_put(&f->b, "", 1) == 0)
-		text = strdup((const char *)buf_data(&f->b));
+	*out = NULL;
+	if (!err)
+		err = buf_put(&f->b, "", 1);
+	if (!err && !(*out = strdup((const char *)buf_data(&f->b))))
+		err = ST_ENOMEM;
 	buf_wipe(&f->b);
-	return text;
+	return err;
 }
 
 static int query_write(struct aws_outgoing *out, const struct aws_op_row *row, const json_t *params)
 {
-	struct form f = { .ec2 = row->protocol == AWS_EC2_QUERY };
+	struct form f = { .row = row };
 	int err;
 
 	buf_init_secret(&f.b, FORM_MAX);
@@ -123,36 +145,85 @@ static int query_write(struct aws_outgoing *out, const struct aws_op_row *row, c
 		err = put_object(&f, "", params, 0);
 	out->content_type = "application/x-www-form-urlencoded; charset=utf-8";
 	out->path = strdup("/");
-	out->body = form_take(&f, err);
-	return out->path && out->body ? 0 : ST_ENOMEM;
+	err = form_take(&out->body, &f, err);
+	return (err || out->path) ? err : ST_ENOMEM;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
+/* One member of a query string. */
+struct member {
+	char *name; /* as it is sent, encoded: what the query is sorted by */
+	const json_t *value;
+};
 
 #define QUERY_MAX 16U /* members of one GET; ours */
 
-static int get_write(struct aws_outgoing *out, const struct aws_op_row *row, const json_t *params)
+static int by_name(const void *a, const void *b)
 {
-	const char *names[QUERY_MAX], *key;
-	struct form f = { 0 };
+	const struct member *l = a, *r = b;
+
+	return strcmp(l->name, r->name);
+}
+
+static char *encoded(const char *s)
+{
+	struct buf b;
+	char *text = NULL;
+
+	buf_init(&b, KIB(4));
+	if (aws_encode_put(&b, s, strlen(s), "") == 0 && buf_put(&b, "", 1) == 0)
+		text = strdup((const char *)buf_data(&b));
+	buf_fini(&b);
+	return text;
+}
+
+/* Return: 0; ST_EFULL; ST_ENOMEM; @n are to be freed in any case */
+static int members_read(struct member m[QUERY_MAX], size_t *n, const struct aws_op_row *row,
+			const json_t *params)
+{
+	const char *key;
 	json_t *value;
-	size_t n = 0;
+
+	json_object_foreach((json_t *)(uintptr_t)params, key, value)
+	{
+		if (*n == QUERY_MAX)
+			return ST_EFULL;
+		if (!(m[*n].name = encoded(wire_name(row, key))))
+			return ST_ENOMEM;
+		m[(*n)++].value = value;
+	}
+	qsort(m, *n, sizeof(m[0]), by_name);
+	return 0;
+}
+
+static int put_query(struct buf *b, const struct member *m, size_t n)
+{
 	int err = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)params, key, value) if (n < QUERY_MAX)
-		names[n++] = key;
-	qsort(names, n, sizeof(*names), by_name);
+	for (size_t i = 0; !err && i < n; i++) {
+		if (!json_is_string(m[i].value))
+			return ST_EINVAL;
+		err = buf_printf(b, "%s%s=", i ? "&" : "?", m[i].name);
+		if (!err)
+			err = put_encoded(b, json_string_value(m[i].value));
+	}
+	return err;
+}
+
+static int get_write(struct aws_outgoing *out, const struct aws_op_row *row, const json_t *params)
+{
+	struct member m[QUERY_MAX];
+	struct form f = { .row = row };
+	size_t n = 0;
+	int err = members_read(m, &n, row, params);
+
 	buf_init_secret(&f.b, FORM_MAX);
-	for (size_t i = 0; !err && i < n; i++)
-		err = put_value(&f, names[i], json_object_get(params, names[i]), 0);
-	char *query = form_take(&f, err);
-	if (!query || asprintf(&out->path, "%s%s%s", row->path, *query ? "?" : "", query) < 0)
-		out->path = NULL;
-	aws_secret_free(query);
-	return out->path ? 0 : ST_ENOMEM;
+	if (!err)
+		err = buf_put(&f.b, row->path, strlen(row->path));
+	if (!err)
+		err = put_query(&f.b, m, n);
+	while (n > 0)
+		free(m[--n].name);
+	return form_take(&out->path, &f, err);
 }
 
 static int json_write(struct aws_outgoing *out, const struct aws_op_row *row, const json_t *params)
