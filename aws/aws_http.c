@@ -3,10 +3,9 @@
  * aws_http.c - one HTTP request by libcurl, signed or not: its options, headers and answer
  *
  * Theory of operation: names are resolved by svc->resolve and given to libcurl as CURLOPT_RESOLVE; libcurl itself looks up
- * nothing. libcurl signs (AWS_SIGV4): every header of ours is in its list before, none of its own is blanked, User-Agent is
- * not set (tech-notes C3). It signs the host without its port, so with another port than the default we give Host
- * ourselves. CURLOPT_VERBOSE is never set: it prints credentials. What we hold of secrets is wiped when the
- * attempt ends, libcurl's own copies by its allocator (aws.c).
+ * nothing. All headers but libcurl's own Accept and Content-Length are made here, before they are signed (aws_sign.c); Host
+ * among them. CURLOPT_VERBOSE is never set: it prints credentials. What we hold of secrets is wiped when the attempt ends,
+ * libcurl's own copies by its allocator (aws.c).
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -91,16 +90,6 @@ static bool header_add(struct aws_http *h, const char *name, const char *value)
 	return more != NULL;
 }
 
-static bool date_add(struct aws_http *h, int64_t skew_s)
-{
-	const time_t now_s = time(NULL) + (time_t)skew_s;
-	char text[32];
-	struct tm tm;
-
-	return gmtime_r(&now_s, &tm) && strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", &tm) &&
-	       header_add(h, "X-Amz-Date", text);
-}
-
 static bool headers_own(struct aws_http *h, const struct aws_http_send *s)
 {
 	const struct aws_outgoing *o = s->out;
@@ -118,15 +107,52 @@ static bool headers_own(struct aws_http *h, const struct aws_http_send *s)
 	       (!token || header_add(h, "X-Amz-Security-Token", token));
 }
 
-static bool headers_make(struct aws_http *h, const struct aws_http_send *s)
+static bool host_add(struct aws_http *h, const struct aws_endpoint *at)
 {
-	const struct aws_endpoint *at = s->at;
+	const bool is_v6 = strchr(at->host, ':');
 	char host[AWS_HOST_MAX + 16];
 
-	snprintf(host, sizeof(host), strchr(at->host, ':') ? "[%s]:%u" : "%s:%u", at->host,
-		 at->port);
-	return headers_own(h, s) && (!s->creds || !s->skew_s || date_add(h, s->skew_s)) &&
-	       (at->port_is_default || header_add(h, "Host", host));
+	if (at->port_is_default)
+		snprintf(host, sizeof(host), is_v6 ? "[%s]" : "%s", at->host);
+	else
+		snprintf(host, sizeof(host), is_v6 ? "[%s]:%u" : "%s:%u", at->host, at->port);
+	return header_add(h, "Host", host);
+}
+
+/* Dates and signs what is in the list by now. */
+static bool signature_add(struct aws_http *h, const struct aws_http_send *s, const char *url)
+{
+	const time_t now_s = time(NULL) + (time_t)s->skew_s;
+	char date[32];
+	struct tm tm;
+	struct buf b;
+	bool done;
+
+	if (!gmtime_r(&now_s, &tm) || !strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", &tm) ||
+	    !header_add(h, "X-Amz-Date", date))
+		return false;
+	buf_init(&b, KIB(2));
+	done = aws_sign(&b,
+			&(struct aws_to_sign){
+				.method = s->out->method,
+				.url = url,
+				.headers = h->headers,
+				.body = s->out->body ? s->out->body : "",
+				.body_len = s->out->body ? strlen(s->out->body) : 0,
+				.date = date,
+				.region = s->at->sign_region,
+				.service = s->signing,
+				.creds = s->creds,
+			}) == 0 &&
+	       buf_put(&b, "", 1) == 0 &&
+	       header_add(h, "Authorization", (const char *)buf_data(&b));
+	buf_fini(&b);
+	return done;
+}
+
+static bool headers_make(struct aws_http *h, const struct aws_http_send *s, const char *url)
+{
+	return host_add(h, s->at) && headers_own(h, s) && (!s->creds || signature_add(h, s, url));
 }
 
 #define SET(option, value) (curl_easy_setopt(h->easy, (option), (value)) == CURLE_OK)
@@ -137,17 +163,6 @@ static bool set_callbacks(struct aws_http *h, void *owner)
 	       SET(CURLOPT_WRITEDATA, h) && SET(CURLOPT_HEADERFUNCTION, on_header) &&
 	       SET(CURLOPT_HEADERDATA, h) && SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket) &&
 	       SET(CURLOPT_SOCKOPTDATA, h) && SET(CURLOPT_ERRORBUFFER, h->text);
-}
-
-static bool set_signature(struct aws_http *h, const struct aws_http_send *s)
-{
-	char sigv4[AWS_REGION_MAX + 64];
-
-	if (!s->creds)
-		return true;
-	snprintf(sigv4, sizeof(sigv4), "aws:amz:%s:%s", s->at->sign_region, s->signing);
-	return SET(CURLOPT_AWS_SIGV4, sigv4) && SET(CURLOPT_USERNAME, s->creds->access_key) &&
-	       SET(CURLOPT_PASSWORD, s->creds->secret_key);
 }
 
 static bool set_body(struct aws_http *h, const struct aws_outgoing *o)
@@ -168,8 +183,8 @@ static bool set_request(struct aws_http *h, const struct aws_http_send *s)
 		base--;
 	if (asprintf(&url, "%.*s%s", (int)base, s->at->url, s->out->path) < 0)
 		return false;
-	done = SET(CURLOPT_URL, url) && set_body(h, s->out) &&
-	       SET(CURLOPT_HTTPHEADER, h->headers) && set_signature(h, s);
+	done = headers_make(h, s, url) && SET(CURLOPT_URL, url) && set_body(h, s->out) &&
+	       SET(CURLOPT_HTTPHEADER, h->headers);
 	free(url);
 	return done;
 }
@@ -200,7 +215,7 @@ int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_http_send 
 	h->mark = a->mark;
 	if (!multi || !(h->easy = curl_easy_init()))
 		return ST_ENOMEM;
-	if (headers_make(h, s) && set_callbacks(h, s->owner) && set_request(h, s) &&
+	if (set_callbacks(h, s->owner) && set_request(h, s) &&
 	    set_transport(h, s->at, MIN(a->limits.connect_ms, s->within_ms), s->within_ms) &&
 	    curl_multi_add_handle(multi, h->easy) == CURLM_OK)
 		return 0;
