@@ -309,6 +309,7 @@ void aws_account_free(struct aws_account *acc)
 		aws_calls_drop(acc->aws, acc);
 	}
 	list_del(&acc->node);
+	aws_explained_free(acc->explained);
 	free(acc->profile_found);
 	free(acc->profile);
 	free(acc->region);

@@ -5,9 +5,11 @@
  * Theory of operation: a call goes through the states below, from its timer, the chain's answer, the resolver's and libcurl's;
  * it ends exactly once, by its owner's callback or by cancellation. Every attempt reads the profile and asks the chain anew
  * (decision 11) and wipes what it got when it ends. Only codes of the table in aws_error.c that say so, and connections that
- * broke before an answer, are tried again: at most AWS_ATTEMPTS_MAX times, with full jitter, within call_ms, which stands
- * still while the chain is asked (a person may have to type a code). Two failures are tried again at once and only once a
- * call: credentials that the service calls expired, and a clock that differs from the service's.
+ * broke before an answer, are tried again: at most AWS_ATTEMPTS_MAX times, with full jitter but not sooner than a Retry-After
+ * says, within call_ms, which stands still while the chain is asked (a person may have to type a code) and begins anew with each
+ * page. Two failures are tried again at once and only once a call: the chain's credentials that the service calls expired, if
+ * the chain has others then, and a date that the service does not take because our clock is wrong: the clock's difference is
+ * known from every answer, and requests are dated by it.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -25,7 +27,8 @@
 
 /*
  * preparing: the timer of this turn will start an attempt. asking: the chain is. resolving: job is out; ended by its answer.
- * sending: the easy handle is in the multi; ended by aws_call_done(). pausing: timer runs. over: the owner has been told.
+ * sending: the easy handle is in the multi; ended by aws_call_done(). pausing: timer runs. explaining: the call has failed, and
+ * explain asks why. over: the owner has been told.
  */
 enum call_state {
 	CALL_PREPARING,
@@ -33,6 +36,7 @@ enum call_state {
 	CALL_RESOLVING,
 	CALL_SENDING,
 	CALL_PAUSING,
+	CALL_EXPLAINING,
 	CALL_OVER,
 	CALL_STATE_N
 };
@@ -46,8 +50,9 @@ static const struct {
 	[CALL_PREPARING] = { "preparing", BIT(CALL_ASKING) | SENT_NEXT },
 	[CALL_ASKING] = { "asking", SENT_NEXT },
 	[CALL_RESOLVING] = { "resolving", BIT(CALL_SENDING) | BIT(CALL_PAUSING) | BIT(CALL_OVER) },
-	[CALL_SENDING] = { "sending", BIT(CALL_PAUSING) | BIT(CALL_OVER) },
+	[CALL_SENDING] = { "sending", BIT(CALL_PAUSING) | BIT(CALL_EXPLAINING) | BIT(CALL_OVER) },
 	[CALL_PAUSING] = { "pausing", BIT(CALL_ASKING) | SENT_NEXT },
+	[CALL_EXPLAINING] = { "explaining", BIT(CALL_OVER) },
 	[CALL_OVER] = { "over", 0 },
 };
 static_assert(ARRAY_LEN(states) == CALL_STATE_N, "states[] and enum call_state differ");
@@ -61,9 +66,11 @@ struct call {
 	struct loop_timer timer;
 	uint64_t deadline_ms, asked_ms;
 	unsigned attempt;	   /* from 1 */
-	bool renewed, reset_clock; /* the two that happen once */
-	char *refused;		   /* access key id that was called expired */
-	json_t *joined;		   /* the pages so far */
+	bool reset_clock;	   /* happens once */
+	char *refused;		   /* access key id that was called expired; once */
+	struct aws_error *refusal; /* with these words */
+	struct aws_explain *explain;
+	json_t *joined; /* the pages so far */
 	unsigned pages;
 	size_t page_bytes;
 
@@ -71,7 +78,8 @@ struct call {
 	handle wait; /* for the chain; 0: none */
 	handle job;  /* of svc->resolve; 0: none */
 	struct aws_endpoint endpoint;
-	struct aws_creds creds;
+	struct aws_creds creds; /* access_key NULL: not signed */
+	int64_t skew_s;		/* what its date was made up for */
 	struct aws_outgoing out;
 	struct aws_http http;
 };
@@ -85,8 +93,8 @@ static void set_state(struct call *c, enum call_state to, const char *why)
 {
 	if (!(states[c->state].next & BIT(to)))
 		ST_BUG("aws call: %s -> %s: %s", states[c->state].name, states[to].name, why);
-	log_trace("aws: %s: %s -> %s: %s", call_name(c), states[c->state].name, states[to].name,
-		  why);
+	log_trace("aws: %s: %s -> %s: %s", text_safe(call_name(c)).s, states[c->state].name,
+		  states[to].name, why);
 	c->state = to;
 }
 
@@ -123,8 +131,10 @@ static void call_free(struct call *c)
 	attempt_end(c);
 	loop_timer_cancel(c->aws->loop, &c->timer);
 	request_fini(&c->rq);
+	aws_explain_free(c->explain);
 	json_decref(c->joined);
 	free(c->refused);
+	free(c->refusal);
 	free(c);
 }
 
@@ -156,7 +166,7 @@ static void call_finish(struct call *c, const struct aws_error *error, json_t *a
 	hnd_del(&a->calls, c->id);
 	loop_timer_cancel(a->loop, &c->timer);
 	if (error)
-		log_debug("aws: %s: %s%s%s", call_name(c), error->text,
+		log_debug("aws: %s: %s%s%s", text_safe(call_name(c)).s, error->text,
 			  error->request_id[0] ? "; request id " : "", error->request_id);
 	owner_tell(c, error, answer, s);
 	call_free(c);
@@ -181,13 +191,13 @@ static uint32_t left_ms(const struct call *c, uint64_t now_ms)
 	return now_ms < c->deadline_ms ? (uint32_t)(c->deadline_ms - now_ms) : 0;
 }
 
-/* Full jitter: anything from 0 to the bound, which doubles with every attempt. */
+/* Full jitter: anything from 0 to the bound, which doubles with every attempt; but not sooner than the service wants. */
 static uint32_t pause_ms(const struct call *c)
 {
 	uint32_t bound = MIN(c->aws->limits.backoff_ms << (c->attempt - 1), BACKOFF_MAX_MS), r;
 
 	codec_random(&r, sizeof(r));
-	return r % (bound + 1);
+	return MAX(r % (bound + 1), MIN(c->http.head.retry_after_s * 1000U, BACKOFF_MAX_MS));
 }
 
 static void attempt_again(struct call *c, uint32_t pause, const char *why)
@@ -204,7 +214,8 @@ static void attempt_fail(struct call *c, const struct aws_error *error, bool try
 	uint64_t now_ms = loop_now_ms(c->aws->loop);
 	uint32_t pause = pause_ms(c);
 
-	if (!try_again || c->attempt >= AWS_ATTEMPTS_MAX || pause >= left_ms(c, now_ms)) {
+	if (!try_again || c->rq.url || c->attempt >= AWS_ATTEMPTS_MAX ||
+	    pause >= left_ms(c, now_ms)) {
 		call_fail(c, error);
 		return;
 	}
@@ -229,6 +240,7 @@ static void attempt_send(struct call *c)
 	};
 	int err;
 
+	c->skew_s = c->acc->skew_s;
 	set_state(c, CALL_SENDING, "address known");
 	err = aws_http_send(&c->http, a, &s);
 	if (err < 0)
@@ -292,6 +304,12 @@ static void attempt_resolve(struct call *c, uint64_t now_ms)
 
 /* ---- who signs ---- */
 
+/* The chain was asked again and has nothing newer: the service would say the same. */
+static bool still_refused(const struct call *c, const struct aws_creds *creds)
+{
+	return c->refused && strcmp(c->refused, creds->access_key) == 0;
+}
+
 static void on_creds(void *arg, const struct aws_error *error, const struct aws_creds *creds)
 {
 	struct call *c = arg;
@@ -301,6 +319,8 @@ static void on_creds(void *arg, const struct aws_error *error, const struct aws_
 	c->deadline_ms += now_ms - c->asked_ms;
 	if (error)
 		call_fail(c, error);
+	else if (still_refused(c, creds))
+		call_fail(c, c->refusal);
 	else if (aws_creds_copy(&c->creds, creds) < 0)
 		call_fail_err(c, ST_ENOMEM);
 	else
@@ -380,7 +400,8 @@ static bool may_repeat(const struct call *c, CURLcode code)
 	case CURLE_OPERATION_TIMEDOUT:
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR:
-	case CURLE_GOT_NOTHING: return c->http.head.status == 0 && aws_ops[c->rq.op].again;
+	case CURLE_PARTIAL_FILE:
+	case CURLE_GOT_NOTHING: return aws_ops[c->rq.op].again;
 	default: return false;
 	}
 }
@@ -398,35 +419,75 @@ static void transport_failed(struct call *c, CURLcode code)
 	curl_easy_getinfo(c->http.easy, CURLINFO_OS_ERRNO, &t.os_errno);
 	curl_easy_getinfo(c->http.easy, CURLINFO_HTTP_CONNECTCODE, &t.connect_status);
 	aws_error_from_transport(&error, &t);
-	attempt_fail(c, &error, !c->rq.url && error.retryable && may_repeat(c, code));
+	attempt_fail(c, &error, error.retryable && may_repeat(c, code));
 }
 
 /* ---- the answer ---- */
 
 #define SKEW_S 60 /* a clock nearer than that is right enough */
 
-/* Return: true if the clock's difference is news, and worth another attempt. */
-static bool clock_learn(struct call *c)
+static bool differs(int64_t a_s, int64_t b_s)
+{
+	return a_s - b_s > SKEW_S || b_s - a_s > SKEW_S;
+}
+
+/* Every answer says what time it is there. */
+static void clock_learn(struct call *c)
 {
 	const int64_t date_s = c->http.head.date_s, was_s = c->acc->skew_s;
-	int64_t skew_s = date_s ? date_s - (int64_t)time(NULL) : 0;
+	int64_t skew_s = date_s - (int64_t)time(NULL);
 
 	if (!date_s || c->rq.url)
-		return false;
-	if (skew_s >= -SKEW_S && skew_s <= SKEW_S)
+		return;
+	if (!differs(skew_s, 0))
 		skew_s = 0;
-	if (skew_s - was_s >= -SKEW_S && skew_s - was_s <= SKEW_S && (skew_s == 0) == (was_s == 0))
-		return false;
+	if (skew_s != 0 && was_s != 0 && !differs(skew_s, was_s))
+		return;
 	c->acc->skew_s = skew_s;
 	if (skew_s)
 		log_warn("this machine's clock is %lld s %s the service's: requests are dated by "
 			 "the service's from now on; set the clock right",
 			 (long long)(skew_s < 0 ? -skew_s : skew_s),
 			 skew_s < 0 ? "ahead of" : "behind");
+	else if (was_s)
+		log_info("this machine's clock is right again");
+}
+
+/* The service says that the chain's credentials have expired, for the first time in this call. Return: true if the chain is asked */
+static bool renew(struct call *c, const struct aws_error *error)
+{
+	const bool by_chain = c->creds.access_key && !c->rq.as.access_key;
+
+	if (!by_chain || c->refused || !aws_error_is_expired(error))
+		return false;
+	c->refusal = malloc(sizeof(*c->refusal));
+	c->refused = strdup(c->creds.access_key);
+	if (!c->refusal || !c->refused) {
+		call_fail_err(c, ST_ENOMEM);
+		return true;
+	}
+	*c->refusal = *error;
+	attempt_again(c, 0, "credentials have expired");
 	return true;
 }
 
-static void refused(struct call *c, const json_t *root, bool clock_is_news)
+static void on_explained(void *arg, const struct aws_error *error)
+{
+	call_fail(arg, error);
+}
+
+static bool explain(struct call *c, const struct aws_error *error)
+{
+	if (c->rq.op != AWS_START_SESSION || error->err != ST_ECLOSED || !c->rq.subject ||
+	    aws_explain_new(&c->explain, c->acc, error, c->rq.subject, &c->endpoint, on_explained,
+			    c) < 0)
+		return false;
+	attempt_end(c);
+	set_state(c, CALL_EXPLAINING, error->code);
+	return true;
+}
+
+static void refused(struct call *c, const json_t *root)
 {
 	const struct aws_failure f = {
 		.op = c->rq.op,
@@ -435,20 +496,18 @@ static void refused(struct call *c, const json_t *root, bool clock_is_news)
 		.head = &c->http.head,
 		.root = root,
 		.profile = aws_account_profile(c->acc),
+		.source = c->creds.access_key ? c->creds.source : NULL,
+		.skew_s = c->skew_s,
 		.retries = c->attempt - 1,
 	};
 	struct aws_error error;
 
 	aws_error_from_answer(&error, &f);
-	if (clock_is_news && !c->reset_clock && error.err == ST_EAUTH) {
+	if (error.err == ST_EAUTH && !c->reset_clock && differs(c->acc->skew_s, c->skew_s)) {
 		c->reset_clock = true;
 		attempt_again(c, 0, "the clock differs");
-	} else if (aws_error_is_expired(&error) && !c->renewed && c->wait == 0 &&
-		   !c->rq.as.access_key && (c->refused = strdup(c->creds.access_key))) {
-		c->renewed = true;
-		attempt_again(c, 0, "credentials have expired");
-	} else {
-		attempt_fail(c, &error, error.err == ST_EAGAIN);
+	} else if (!renew(c, &error) && !explain(c, &error)) {
+		attempt_fail(c, &error, aws_error_is_transient(&error));
 	}
 }
 
@@ -471,14 +530,19 @@ static bool page_join(struct call *c, json_t *root)
 	const struct aws_op_row *row = &aws_ops[c->rq.op];
 	const char *token = row->token_out ? aws_text(root, row->token_out) : NULL;
 	json_t *list = row->list ? aws_list(root, row->list) : NULL, *sum;
+	bool failed = false;
 
 	c->page_bytes += c->http.answer.len;
 	if (!c->joined)
 		c->joined = json_incref(root);
 	else if (list && (sum = aws_list(c->joined, row->list)))
-		json_array_extend(sum, list);
+		failed = json_array_extend(sum, list) != 0;
 	else if (list)
-		json_object_set(c->joined, row->list, list);
+		failed = json_object_set(c->joined, row->list, list) != 0;
+	if (failed) {
+		call_fail_err(c, ST_ENOMEM);
+		return true;
+	}
 	if (!token || !*token)
 		return false;
 	if (++c->pages >= PAGES_MAX || c->page_bytes > PAGE_BYTES_MAX) {
@@ -490,6 +554,7 @@ static bool page_join(struct call *c, json_t *root)
 		return true;
 	}
 	c->attempt = 0;
+	c->deadline_ms = loop_now_ms(c->aws->loop) + c->aws->limits.call_ms;
 	attempt_again(c, 0, "next page");
 	return true;
 }
@@ -517,9 +582,9 @@ static void accepted(struct call *c, json_t *root)
 
 static void answered(struct call *c)
 {
-	const bool clock_is_news = clock_learn(c);
 	json_t *root = NULL;
 
+	clock_learn(c);
 	if (c->rq.url) {
 		if (buf_put(&c->http.answer, "", 1) == 0)
 			call_finish(c, NULL, NULL, NULL);
@@ -531,7 +596,7 @@ static void answered(struct call *c)
 	if (c->http.head.status == 200)
 		accepted(c, root);
 	else
-		refused(c, root, clock_is_news);
+		refused(c, root);
 	json_decref(root);
 }
 

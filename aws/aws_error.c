@@ -2,8 +2,8 @@
 /*
  * aws_error.c - what went wrong, in the AWS CLI's words, and what to do about it
  *
- * Theory of operation: a service's error code is looked up in one table that gives our code, whether the same call may
- * succeed later by itself, and a hint. An unknown code is judged by the HTTP status. Texts of the service are
+ * Theory of operation: a service's error code is looked up in one table that gives our code, whether and when the same
+ * call may succeed by itself, and the kind of hint (aws_hint.c). An unknown code is judged by the HTTP status. Texts of the service are
  * foreign and go through text_safe().
  * Source: ssm-protocol.md 1.1, 1.2; botocore exceptions.py for the wording
  */
@@ -17,76 +17,124 @@
 #include "base/err.h"
 #include "base/text.h"
 
-#define CLOCK_SKEW_S 240 /* AWS refuses beyond 300 s; ours: name the clock a little earlier */
-
-enum hint {
-	HINT_NONE,
-	HINT_DENIED,
-	HINT_EXPIRED,
-	HINT_UNKNOWN_KEY,
-	HINT_SIGNATURE,
-	HINT_NO_KEY,
-	HINT_OFFLINE,
-	HINT_DOCUMENT,
-	HINT_SESSION,
-	HINT_TARGET,
-	HINT_THROTTLED,
-	HINT_SERVICE,
+/* When the same call may succeed without a person. */
+enum again {
+	NEVER,
+	LATER, /* by whoever calls */
+	SOON,  /* within the call: botocore's standard retry mode */
 };
 
 struct code_row {
 	const char *code;
 	int err;
-	bool retryable;
-	enum hint hint;
+	enum again again;
+	enum aws_hint hint;
 };
 
 static const struct code_row codes[] = {
-	{ "TargetNotConnected", ST_ECLOSED, true, HINT_OFFLINE },
-	{ "DoesNotExistException", ST_ENOENT, false, HINT_SESSION },
-	{ "InvalidInstanceId", ST_ENOENT, false, HINT_TARGET },
-	{ "InvalidTarget", ST_ENOENT, false, HINT_TARGET },
-	{ "InvalidDocument", ST_EINVAL, false, HINT_DOCUMENT },
-	{ "ValidationException", ST_EINVAL, false, HINT_NONE },
-	{ "AccessDeniedException", ST_EPERM, false, HINT_DENIED },
-	{ "AccessDenied", ST_EPERM, false, HINT_DENIED },
-	{ "UnauthorizedOperation", ST_EPERM, false, HINT_DENIED },
-	{ "ExpiredTokenException", ST_EAUTH, false, HINT_EXPIRED },
-	{ "ExpiredToken", ST_EAUTH, false, HINT_EXPIRED },
-	{ "RequestExpired", ST_EAUTH, false, HINT_SIGNATURE },
-	{ "RequestTimeTooSkewed", ST_EAUTH, false, HINT_SIGNATURE },
-	{ "UnrecognizedClientException", ST_EAUTH, false, HINT_UNKNOWN_KEY },
-	{ "InvalidClientTokenId", ST_EAUTH, false, HINT_UNKNOWN_KEY },
-	{ "InvalidSignatureException", ST_EAUTH, false, HINT_SIGNATURE },
-	{ "SignatureDoesNotMatch", ST_EAUTH, false, HINT_SIGNATURE },
-	{ "IncompleteSignatureException", ST_EAUTH, false, HINT_SIGNATURE },
-	{ "IncompleteSignature", ST_EAUTH, false, HINT_SIGNATURE },
-	{ "MissingAuthenticationTokenException", ST_EAUTH, false, HINT_NO_KEY },
-	{ "MissingAuthenticationToken", ST_EAUTH, false, HINT_NO_KEY },
+	/* ssm */
+	{ "TargetNotConnected", ST_ECLOSED, LATER, HINT_OFFLINE },
+	{ "DoesNotExistException", ST_ENOENT, NEVER, HINT_SESSION },
+	{ "InvalidInstanceId", ST_ENOENT, NEVER, HINT_TARGET },
+	{ "InvalidTarget", ST_ENOENT, NEVER, HINT_TARGET },
+	{ "InvalidDocument", ST_EINVAL, NEVER, HINT_DOCUMENT },
+	{ "InvalidParameters", ST_EINVAL, NEVER, HINT_NONE },
+	{ "ValidationException", ST_EINVAL, NEVER, HINT_NONE },
+	{ "ValidationError", ST_EINVAL, NEVER, HINT_NONE },
+	/* of every service */
+	{ "AccessDenied", ST_EPERM, NEVER, HINT_DENIED },
+	{ "UnauthorizedOperation", ST_EPERM, NEVER, HINT_DENIED },
+	{ "NotAuthorized", ST_EPERM, NEVER, HINT_DENIED },
+	{ "OptInRequired", ST_EPERM, NEVER, HINT_ACCOUNT },
+	{ "Blocked", ST_EPERM, NEVER, HINT_ACCOUNT },
+	{ "PendingVerification", ST_EPERM, NEVER, HINT_ACCOUNT },
+	{ "ExpiredToken", ST_EAUTH, NEVER, HINT_EXPIRED },
+	{ "RequestExpired", ST_EAUTH, NEVER, HINT_EXPIRED }, /* the clock's, or the token's; EC2 */
+	{ "RequestTimeTooSkewed", ST_EAUTH, NEVER, HINT_SIGNATURE },
+	{ "UnrecognizedClientException", ST_EAUTH, NEVER, HINT_UNKNOWN_KEY },
+	{ "InvalidClientTokenId", ST_EAUTH, NEVER, HINT_UNKNOWN_KEY },
+	{ "AuthFailure", ST_EAUTH, NEVER, HINT_UNKNOWN_KEY },
+	{ "InvalidSignatureException", ST_EAUTH, NEVER, HINT_SIGNATURE },
+	{ "SignatureDoesNotMatch", ST_EAUTH, NEVER, HINT_SIGNATURE },
+	{ "IncompleteSignature", ST_EAUTH, NEVER, HINT_SIGNATURE },
+	{ "MissingAuthenticationToken", ST_EAUTH, NEVER, HINT_NO_KEY },
+	/* ec2, ec2-instance-connect */
+	{ "InvalidInstanceID.NotFound", ST_ENOENT, NEVER, HINT_UNKNOWN },
+	{ "InvalidVpcID.NotFound", ST_ENOENT, NEVER, HINT_UNKNOWN },
+	{ "InvalidPrefixListID.NotFound", ST_ENOENT, NEVER, HINT_UNKNOWN },
+	{ "InvalidInstanceID.Malformed", ST_EINVAL, NEVER, HINT_NONE },
+	{ "InvalidParameterValue", ST_EINVAL, NEVER, HINT_NONE },
+	{ "AuthException", ST_EPERM, NEVER, HINT_DENIED },
+	{ "InvalidArgsException", ST_EINVAL, NEVER, HINT_NONE },
+	{ "EC2InstanceNotFoundException", ST_ENOENT, NEVER, HINT_UNKNOWN },
+	{ "EC2InstanceStateInvalidException", ST_ECLOSED, LATER, HINT_STOPPED },
+	{ "EC2InstanceUnavailableException", ST_ECLOSED, LATER, HINT_STOPPED },
+	{ "ServiceException", ST_EAGAIN, SOON, HINT_SERVICE },
+	/* sts */
+	{ "RegionDisabledException", ST_EPERM, NEVER, HINT_ACCOUNT },
+	{ "PackedPolicyTooLarge", ST_EINVAL, NEVER, HINT_NONE },
+	{ "MalformedPolicyDocument", ST_EINVAL, NEVER, HINT_NONE },
+	{ "InvalidIdentityToken", ST_EAUTH, NEVER, HINT_NONE },
+	{ "IDPRejectedClaim", ST_EAUTH, NEVER, HINT_NONE },
+	{ "IDPCommunicationError", ST_EAGAIN, SOON, HINT_SERVICE },
+	/* sso, sso-oidc; the pace of a login is its owner's */
+	{ "UnauthorizedException", ST_EAUTH, NEVER, HINT_LOGIN },
+	{ "ForbiddenException", ST_EPERM, NEVER, HINT_NO_ROLE },
+	{ "ResourceNotFoundException", ST_EPERM, NEVER, HINT_NO_ROLE },
+	{ "InvalidRequestException", ST_EINVAL, NEVER, HINT_NONE },
+	{ "InvalidGrantException", ST_EAUTH, NEVER, HINT_LOGIN },
+	{ "InvalidClientException", ST_EAUTH, NEVER, HINT_LOGIN },
+	{ "UnauthorizedClientException", ST_EAUTH, NEVER, HINT_LOGIN },
+	{ "AuthorizationPendingException", ST_EAGAIN, LATER, HINT_NONE },
+	{ "SlowDownException", ST_EAGAIN, LATER, HINT_NONE },
+	/* kms, route53 */
+	{ "NotFoundException", ST_ENOENT, NEVER, HINT_KMS },
+	{ "DisabledException", ST_EINVAL, NEVER, HINT_KMS },
+	{ "KMSInvalidStateException", ST_EINVAL, NEVER, HINT_KMS },
+	{ "InvalidKeyUsageException", ST_EINVAL, NEVER, HINT_KMS },
+	{ "KeyUnavailableException", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "DependencyTimeoutException", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "KMSInternalException", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "InvalidInput", ST_EINVAL, NEVER, HINT_NONE },
 	/* throttling and transient codes of botocore's standard retry mode; ssm-protocol.md 1.1 */
-	{ "Throttling", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "ThrottlingException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "ThrottledException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "RequestThrottledException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "RequestThrottled", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "TooManyRequestsException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "ProvisionedThroughputExceededException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "TransactionInProgressException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "RequestLimitExceeded", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "BandwidthLimitExceeded", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "LimitExceededException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "SlowDown", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "PriorRequestNotComplete", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "EC2ThrottledException", ST_EAGAIN, true, HINT_THROTTLED },
-	{ "RequestTimeout", ST_EAGAIN, true, HINT_SERVICE },
-	{ "RequestTimeoutException", ST_EAGAIN, true, HINT_SERVICE },
-	{ "InternalServerError", ST_EAGAIN, true, HINT_SERVICE },
-	{ "ServiceUnavailable", ST_EAGAIN, true, HINT_SERVICE },
+	{ "Throttling", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "ThrottledException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "RequestThrottledException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "RequestThrottled", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "TooManyRequestsException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "ProvisionedThroughputExceededException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "TransactionInProgressException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "RequestLimitExceeded", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "BandwidthLimitExceeded", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "LimitExceededException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "SlowDown", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "PriorRequestNotComplete", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "EC2ThrottledException", ST_EAGAIN, SOON, HINT_THROTTLED },
+	{ "RequestTimeout", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "InternalServerError", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "InternalServerException", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "InternalFailure", ST_EAGAIN, SOON, HINT_SERVICE },
+	{ "ServiceUnavailable", ST_EAGAIN, SOON, HINT_SERVICE },
 };
 
-static const struct code_row row_denied = { NULL, ST_EPERM, false, HINT_DENIED };
-static const struct code_row row_transient = { NULL, ST_EAGAIN, true, HINT_SERVICE };
-static const struct code_row row_nonsense = { NULL, ST_EPEER, false, HINT_NONE };
+/* SSO-OIDC's "error" of RFC 6749, 5.2 and RFC 8628, 3.5, where no header has the code. */
+static const struct aws_name oauth_codes[] = {
+	{ "access_denied", "AccessDeniedException" },
+	{ "authorization_pending", "AuthorizationPendingException" },
+	{ "expired_token", "ExpiredTokenException" },
+	{ "invalid_client", "InvalidClientException" },
+	{ "invalid_grant", "InvalidGrantException" },
+	{ "invalid_request", "InvalidRequestException" },
+	{ "invalid_scope", "InvalidScopeException" },
+	{ "server_error", "InternalServerException" },
+	{ "slow_down", "SlowDownException" },
+	{ "unauthorized_client", "UnauthorizedClientException" },
+	{ "unsupported_grant_type", "UnsupportedGrantTypeException" },
+};
+
+static const struct code_row row_denied = { NULL, ST_EPERM, NEVER, HINT_DENIED };
+static const struct code_row row_transient = { NULL, ST_EAGAIN, SOON, HINT_SERVICE };
+static const struct code_row row_nonsense = { NULL, ST_EPEER, NEVER, HINT_NONE };
 
 int aws_error_set(struct aws_error *e, int err, const char *fmt, ...)
 {
@@ -108,83 +156,23 @@ void aws_error_hint(struct aws_error *e, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Models and the wire of the query services differ by an "Exception" at the end. */
+static bool code_is(const char *code, const char *known)
+{
+	const size_t len = strlen(known);
+
+	return strncmp(code, known, len) == 0 &&
+	       (code[len] == '\0' || strcmp(code + len, "Exception") == 0);
+}
+
 static const struct code_row *row_find(const char *code, long status)
 {
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
-		if (strcmp(codes[i].code, code) == 0)
+		if (code_is(code, codes[i].code))
 			return &codes[i];
 	if (status == 429 || status == 500 || (status >= 502 && status <= 504))
 		return &row_transient;
 	return status == 401 || status == 403 ? &row_denied : &row_nonsense;
-}
-
-static void hint_signature(struct aws_error *e, int64_t date_s)
-{
-	int64_t skew_s = date_s ? (int64_t)time(NULL) - date_s : 0;
-
-	if (skew_s > CLOCK_SKEW_S || skew_s < -CLOCK_SKEW_S)
-		aws_error_hint(e, "this machine's clock is %lld s %s the service's: set it right",
-			       (long long)(skew_s < 0 ? -skew_s : skew_s),
-			       skew_s < 0 ? "behind" : "ahead of");
-	else
-		aws_error_hint(e, "the secret access key does not belong to this access key id, or "
-				  "this machine's clock is wrong");
-}
-
-static void hint_fill(struct aws_error *e, enum hint hint, const struct aws_failure *f)
-{
-	const struct text_safe subject = text_safe(f->subject ? f->subject : "this");
-	const char *region = f->at->region;
-
-	switch (hint) {
-	case HINT_NONE: break;
-	case HINT_DENIED:
-		if (aws_ops[f->op].iam)
-			aws_error_hint(e, "the IAM identity needs %s on %s%s", aws_ops[f->op].iam,
-				       f->subject ? subject.s : "*",
-				       f->op == AWS_START_SESSION ? " and on the session document"
-								  : "");
-		break;
-	case HINT_EXPIRED:
-		aws_error_hint(e, "the temporary credentials have expired: get new ones (for SSO: "
-				  "aws sso login)");
-		break;
-	case HINT_UNKNOWN_KEY:
-		aws_error_hint(e,
-			       "the access key is unknown, deleted, inactive, or of another "
-			       "partition than region %s",
-			       region);
-		break;
-	case HINT_SIGNATURE: hint_signature(e, f->head->date_s); break;
-	case HINT_NO_KEY:
-		aws_error_hint(e,
-			       "something on the way took the Authorization header off; a proxy?");
-		break;
-	case HINT_OFFLINE:
-		aws_error_hint(e,
-			       "the agent of %s is offline or in another account or region than "
-			       "%s; see: aws ssm describe-instance-information --region %s",
-			       subject.s, region, region);
-		break;
-	case HINT_DOCUMENT:
-		aws_error_hint(e,
-			       "the session document is unknown in region %s, or not one for "
-			       "sessions",
-			       region);
-		break;
-	case HINT_SESSION: aws_error_hint(e, "the session is over; a new one is needed"); break;
-	case HINT_TARGET:
-		aws_error_hint(e, "%s is not a managed node of this account in region %s",
-			       subject.s, region);
-		break;
-	case HINT_THROTTLED:
-		aws_error_hint(e, "the account calls %s too often; it is tried again later",
-			       aws_ops[f->op].name);
-		break;
-	case HINT_SERVICE:
-		aws_error_hint(e, "a fault of the service; it is tried again later");
-		break;
-	}
 }
 
 /* "ns#Code:more" to "Code" */
@@ -217,16 +205,31 @@ static const char *first_text(const json_t *object, const char *const *keys)
 	return text && *text ? text : NULL;
 }
 
-/* "error": SSO-OIDC, after RFC 6749, 5.2 */
-static const char *const code_keys[] = { "__type", "Code", "code", "error", NULL };
+static const char *const code_keys[] = { "__type", "Code", "code", NULL };
 static const char *const text_keys[] = { "message", "Message", "error_description", NULL };
 static const char *const id_keys[] = { "RequestId", "RequestID", NULL };
 
+static const char *oauth_code(const json_t *root)
+{
+	const char *error = aws_text(root, "error");
+
+	for (size_t i = 0; error && i < ARRAY_LEN(oauth_codes); i++)
+		if (strcmp(oauth_codes[i].api, error) == 0)
+			return oauth_codes[i].wire;
+	return error ? error : "";
+}
+
+/* REST services have it in a header, which counts before the body; the others may have it there. */
 static void code_find(struct aws_error *e, const struct aws_failure *f)
 {
-	const char *raw = first_text(error_object(f->root), code_keys);
+	const bool rest = aws_ops[f->op].protocol == AWS_REST_JSON;
+	const char *header = f->head->error_type, *raw = rest && *header ? header : NULL;
 
-	code_copy(e->code, sizeof(e->code), raw ? raw : f->head->error_type);
+	if (!raw)
+		raw = first_text(error_object(f->root), code_keys);
+	if (!raw)
+		raw = *header ? header : oauth_code(f->root);
+	code_copy(e->code, sizeof(e->code), raw);
 }
 
 static void request_id_find(struct aws_error *e, const struct aws_failure *f)
@@ -244,31 +247,74 @@ bool aws_error_is_expired(const struct aws_error *e)
 	return e->err == ST_EAUTH && (row->hint == HINT_EXPIRED || row->hint == HINT_UNKNOWN_KEY);
 }
 
+bool aws_error_is_transient(const struct aws_error *e)
+{
+	return row_find(e->code, e->http_status)->again == SOON;
+}
+
+static const char *status_phrase(long status)
+{
+	static const struct {
+		long status;
+		const char *phrase;
+	} phrases[] = {
+		{ 301, "Moved Permanently" },
+		{ 302, "Found" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 407, "Proxy Authentication Required" },
+		{ 413, "Request Entity Too Large" },
+		{ 429, "Too Many Requests" },
+		{ 500, "Internal Server Error" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
+		if (phrases[i].status == status)
+			return phrases[i].phrase;
+	return "Unknown";
+}
+
+/* As botocore's ClientError says it; an answer without a code has its status instead. */
+static void text_fill(struct aws_error *e, const struct aws_failure *f, const char *message,
+		      bool exhausted)
+{
+	char code[sizeof(e->code)], tries[48] = "";
+	size_t at;
+
+	if (e->code[0])
+		memcpy(code, e->code, sizeof(code));
+	else
+		snprintf(code, sizeof(code), "%ld", f->head->status);
+	if (exhausted)
+		snprintf(tries, sizeof(tries), " (reached max retries: %u)", f->retries);
+	at = (size_t)snprintf(e->text, sizeof(e->text),
+			      "An error occurred (%s) when calling the %s operation%s: ", code,
+			      aws_ops[f->op].name, tries);
+	text_escape(e->text + at, sizeof(e->text) - at - 4, message, strlen(message), true);
+}
+
 void aws_error_from_answer(struct aws_error *e, const struct aws_failure *f)
 {
 	const char *message = first_text(error_object(f->root), text_keys);
 	const struct code_row *row;
-	char tries[48] = "";
 
 	*e = (struct aws_error){ .http_status = (int)f->head->status };
 	code_find(e, f);
 	request_id_find(e, f);
 	row = row_find(e->code, f->head->status);
 	e->err = row->err;
-	e->retryable = row->retryable;
-	e->person = row->hint == HINT_EXPIRED;
-	if (row->retryable && f->retries + 1 >= AWS_ATTEMPTS_MAX)
-		snprintf(tries, sizeof(tries), " (reached max retries: %u)", f->retries);
-	if (e->code[0])
-		snprintf(e->text, sizeof(e->text),
-			 "An error occurred (%s) when calling the %s operation%s: %s", e->code,
-			 aws_ops[f->op].name, tries, message ? text_safe(message).s : "(no text)");
-	else
-		snprintf(e->text, sizeof(e->text),
-			 "%s was answered with HTTP status %ld and no error code%s%s%s",
-			 aws_ops[f->op].name, f->head->status, tries, message ? ": " : "",
-			 message ? text_safe(message).s : "");
-	hint_fill(e, row->hint, f);
+	e->retryable = row->again != NEVER;
+	e->person = row->hint == HINT_EXPIRED || row->hint == HINT_LOGIN;
+	if (!message)
+		message = e->code[0] ? "(no text)" : status_phrase(f->head->status);
+	text_fill(e, f, message, row->again == SOON && f->retries + 1 >= AWS_ATTEMPTS_MAX);
+	aws_hint_fill(e, row->hint, f, message);
 	if (row == &row_nonsense && !e->code[0])
 		aws_error_hint(e, "is the endpoint URL one of AWS?");
 }

@@ -51,7 +51,7 @@ static bool header_copy(const char *line, size_t len, const char *name, char *ou
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
 {
 	struct aws_http *h = arg;
-	char date[64];
+	char date[64], seconds[16];
 	size_t len = size * n;
 
 	if (len > 5 && strncmp(p, "HTTP/", 5) == 0)
@@ -61,6 +61,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	header_copy(p, len, "x-amzn-ErrorType", h->head.error_type, sizeof(h->head.error_type));
 	if (header_copy(p, len, "Date", date, sizeof(date)))
 		h->head.date_s = MAX(curl_getdate(date, NULL), 0);
+	if (header_copy(p, len, "Retry-After", seconds, sizeof(seconds)))
+		h->head.retry_after_s = (uint32_t)MIN(strtoul(seconds, NULL, 10), 86400UL);
 	return len;
 }
 

@@ -54,8 +54,9 @@ struct aws_account {
 	char *ca_bundle_found, *proxy_found; /* last answers of the public look-ups */
 	char region_found[AWS_REGION_MAX], *profile_found;
 	int64_t skew_s; /* what to add to our clock to have the service's; 0 while it is within 60 s */
-	struct aws_chain *chain; /* aws_chain.c; made when first needed */
-	struct aws_watch *watch; /* aws_watch.c; NULL: nothing is watched */
+	struct aws_chain *chain;	 /* aws_chain.c; made when first needed */
+	struct aws_watch *watch;	 /* aws_watch.c; NULL: nothing is watched */
+	struct aws_explained *explained; /* aws_explain.c; NULL: nothing */
 };
 
 /* aws.c */
@@ -397,11 +398,25 @@ struct aws_to_sign {
 /** aws_sign() - appends the value of the Authorization header to @out. Return: 0; ST_ENOMEM; ST_EFULL (24 headers; 128 KiB of them) */
 int aws_sign(struct buf *out, const struct aws_to_sign *s);
 
+/* aws_explain.c: why StartSession's target is not connected */
+struct aws_explain;
+struct aws_explained;
+#define AWS_EXPLAIN_MS 3000U /* ours: what the explanation may add to a failure */
+typedef void aws_explained_fn(void *arg, const struct aws_error *error);
+/** aws_explain_new() - @error, copied, comes back with a better hint if one is found. @done is called once, never from within, and frees.
+ * Return: 0 and *@out; ST_ENOENT (no such thing for this kind of target); ST_EFULL; ST_ENOMEM */
+int aws_explain_new(struct aws_explain **out, struct aws_account *acc,
+		    const struct aws_error *error, const char *target,
+		    const struct aws_endpoint *at, aws_explained_fn *done, void *arg);
+void aws_explain_free(struct aws_explain *x); /* no callback; NULL is fine */
+void aws_explained_free(struct aws_explained *e);
+
 /* aws_http.c: one attempt; all zero when there is none */
 struct aws_answer_head {
 	long status; /* 0: no answer */
 	char request_id[80], error_type[128];
-	int64_t date_s; /* of the Date header; 0: none */
+	int64_t date_s;		/* of the Date header; 0: none */
+	uint32_t retry_after_s; /* of Retry-After; 0: none */
 };
 struct aws_http {
 	CURL *easy;
@@ -445,8 +460,39 @@ struct aws_failure {
 	const struct aws_answer_head *head;
 	const json_t *root;  /* NULL: not readable */
 	const char *profile; /* for the line to run */
+	const char *source;  /* of the credentials; may be NULL */
+	int64_t skew_s;	     /* what the request's date was made up for */
 	unsigned retries;
 };
+/* What to say beside an error; aws_hint.c */
+enum aws_hint {
+	HINT_NONE,
+	HINT_DENIED,
+	HINT_EXPIRED,
+	HINT_LOGIN,
+	HINT_NO_ROLE,
+	HINT_UNKNOWN_KEY,
+	HINT_SIGNATURE,
+	HINT_NO_KEY,
+	HINT_OFFLINE,
+	HINT_DOCUMENT,
+	HINT_SESSION,
+	HINT_TARGET,
+	HINT_UNKNOWN,
+	HINT_STOPPED,
+	HINT_KMS,
+	HINT_ACCOUNT,
+	HINT_THROTTLED,
+	HINT_SERVICE,
+};
+/** aws_hint_fill() - @message: the service's, as it came */
+void aws_hint_fill(struct aws_error *e, enum aws_hint hint, const struct aws_failure *f,
+		   const char *message);
+/* "eu-west-1 (from AWS_REGION)", by value so that a call can hold several */
+struct region_text {
+	char s[AWS_REGION_MAX + 80];
+};
+struct region_text aws_region_text(const struct aws_endpoint *at);
 /** aws_error_set() - everything else is cleared. Return: @err */
 int aws_error_set(struct aws_error *e, int err, const char *fmt, ...) ST_PRINTF(3, 4);
 void aws_error_hint(struct aws_error *e, const char *fmt, ...) ST_PRINTF(2, 3);
@@ -454,5 +500,7 @@ void aws_error_from_answer(struct aws_error *e, const struct aws_failure *f);
 void aws_error_from_transport(struct aws_error *e, const struct aws_transport *t);
 /** aws_error_is_expired() - the service says that the credentials (not the caller's rights) are at an end: the chain is asked again */
 bool aws_error_is_expired(const struct aws_error *e);
+/** aws_error_is_transient() - the service says that the same call is worth another attempt at once */
+bool aws_error_is_transient(const struct aws_error *e);
 
 #endif

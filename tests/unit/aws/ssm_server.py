@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""ssm_server.py - a fake of the ssm API for aws_call_test
+"""ssm_server.py - a fake of the ssm API for aws_call_test and aws_again_test
 
 Every request's signature is made again by botocore's SigV4Auth and compared. What is answered depends on the
 target or session id, see behave(). An HTTP and an HTTPS port and a CONNECT proxy listen on 127.0.0.1; their numbers
 go to stdout as "http https proxy closed", then the folder with ca.pem. The server ends when its stdin does.
 """
+import calendar
+import email.utils
 import http.client
 import http.server
 import json
@@ -18,14 +20,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-KEYS = {'AKIDTEST': 'secret/+test', 'AKIDOTHER': 'another'}
+KEYS = {'AKIDTEST': 'secret/+test', 'AKIDOTHER': 'another', 'AKIDOLD': 'old'}
 lock = threading.Lock()
 seen = {}  # target -> number of requests
+last = {}  # target -> time of the last one
 idle = threading.Event()
 
 
@@ -57,6 +61,7 @@ def _only(names, handler):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True
 
     def log_message(self, *args):
         pass
@@ -86,7 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers['Content-Length']))
         request = json.loads(body)
-        name = request.get('Target') or request.get('SessionId')
+        name = request.get('Target') or request.get('SessionId') or request.get('State') or request['Filters'][0]['Values'][0]
         operation = self.headers['X-Amz-Target']
         with lock:
             seen[name] = seen.get(name, 0) + 1
@@ -107,6 +112,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         session = {'SessionId': 'user-0123456789abcdef0', 'TokenValue': 'T' * 600,
                    'StreamUrl': 'wss://ssmmessages.test/v1/data-channel/x?role=publish_subscribe&cell-number=a+/='}
         kind = name.split('-', 1)[1]
+        if operation == 'AmazonSSM.DescribeInstanceInformation':
+            return self.information(name, kind)
+        if operation == 'AmazonSSM.DescribeSessions':
+            return self.pages(kind, request)
         if operation == 'AmazonSSM.TerminateSession':
             return self.answer(200, {'SessionId': name})
         if kind == 'ok':
@@ -160,10 +169,66 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.fail(400, 'InvalidSignatureException', 'Signature expired')
         if kind == '404':
             return self.answer(404, b'<html>no</html>')
+        if kind.startswith('off.'):
+            return self.fail(400, 'TargetNotConnected', '%s is not connected.' % name)
+        if kind == 'after':  # wants a second's pause, and says what it got
+            before, last[name] = last.get(name, 0), time.monotonic()
+            if count == 1:
+                return self.fail(400, 'ThrottlingException', 'Rate exceeded', headers=[('Retry-After', '1')])
+            return self.answer(200, dict(session, SessionId='paused-%d' % round((last[name] - before) * 10)))
+        if kind.startswith('clock'):  # a service that many seconds ahead of this machine
+            return self.clocked(session, int(kind[len('clock'):]))
+        if kind == 'expired':  # for all but one key
+            if 'Credential=AKIDTEST/' in self.headers['Authorization']:
+                return self.answer(200, session)
+            return self.fail(400, 'ExpiredTokenException', 'The security token included in the request is expired')
+        if kind == 'cut':
+            self.send_response(200)
+            self.send_header('Content-Length', '1000')
+            self.end_headers()
+            self.wfile.write(b'{')
+            self.close_connection = True
+            return None
+        if kind == 'count':
+            return self.answer(200, dict(session, SessionId='count-%d' % seen[request['Reason']]))
         if kind.startswith('code.'):
             code = kind[len('code.'):]
             return self.fail(400, code, 'says ' + code)
         return self.fail(400, 'ValidationException', 'unknown case ' + kind)
+
+
+    def clocked(self, session, ahead):
+        """As a service that refuses what is dated 5 minutes off."""
+        now = time.time() + ahead
+        self.date_time_string = lambda timestamp=None: email.utils.formatdate(now, usegmt=True)
+        dated = calendar.timegm(time.strptime(self.headers['X-Amz-Date'], '%Y%m%dT%H%M%SZ'))
+        if abs(dated - now) > 300:
+            return self.fail(400, 'InvalidSignatureException', 'Signature expired')
+        return self.answer(200, dict(session, SessionId='off-by-%d' % round(abs(dated - now) / 10)))
+
+    def information(self, name, kind):
+        """What is told of a target that is offline; one answer a kind."""
+        info = {'InstanceId': name, 'PingStatus': 'ConnectionLost', 'LastPingDateTime': time.time() - 3 * 3600 - 60.5,
+                'AgentVersion': '3.1.0.0'}
+        if not kind.startswith('off.'):
+            return self.fail(400, 'ValidationException', 'not asked for')
+        if kind == 'off.denied':
+            return self.fail(400, 'AccessDeniedException', 'no')
+        if kind == 'off.hang':
+            idle.wait(20)
+            return None
+        if kind == 'off.online':
+            info.update(PingStatus='Online', LastPingDateTime=time.time() - 20)
+        return self.answer(200, {'InstanceInformationList': [] if kind == 'off.none' else [info]})
+
+    def pages(self, kind, request):
+        """"s-N.M.L": N pages of M sessions, named by their number, of L bytes each."""
+        pages, each, size = map(int, kind.split('.'))
+        page = int(request.get('NextToken', '0'))
+        answer = {'Sessions': [{'SessionId': str(page * each + i).zfill(size)} for i in range(each)]}
+        if page + 1 < pages:
+            answer['NextToken'] = str(page + 1)
+        return self.answer(200, answer)
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
