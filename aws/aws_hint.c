@@ -190,9 +190,9 @@ static void hint_offline(struct aws_error *e, const struct aws_failure *f, const
 }
 
 static void hint_of_region(struct aws_error *e, const struct aws_failure *f,
-			   const char *fmt_of_subject, const char *subject)
+			   const char *what, const char *subject)
 {
-	aws_error_hint(e, "%s %s in region %s, in this account", subject, fmt_of_subject,
+	aws_error_hint(e, "%s %s in region %s, in this account", subject, what,
 		       aws_region_text(f->at).s);
 }
 

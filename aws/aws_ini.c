@@ -189,6 +189,8 @@ static int read_line(struct reader *r, struct span raw)
 	struct span line = trim(raw);
 	size_t indent = (size_t)(line.p - raw.p);
 
+	if (memchr(raw.p, '\0', raw.len))
+		return ST_EFORMAT;
 	if (!line.len) {
 		r->blank_lines += r->in_value;
 		return 0;
@@ -212,8 +214,6 @@ int aws_ini_parse(struct aws_ini **out, const char *text, size_t len, uint32_t *
 
 	if (!r.ini)
 		return ST_ENOMEM;
-	if (memchr(text, '\0', len))
-		err = ST_EFORMAT;
 	while (!err && at < len) {
 		size_t end = at;
 
