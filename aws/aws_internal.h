@@ -331,7 +331,7 @@ int aws_proto_read(json_t **out, enum aws_op op, const void *body, size_t len);
  * Return: 0; ST_EFORMAT; ST_ENOMEM */
 int aws_xml_read(json_t **out, const char *item, const void *p, size_t len);
 
-/* ---- calls: aws_call.c ---- */
+/* ---- calls: aws_call.c, aws_attempt.c, aws_answer.c ---- */
 
 /* Who and where, instead of the account's chain and region; for the sources of credentials. */
 struct aws_as {
