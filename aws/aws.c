@@ -28,6 +28,11 @@ static const struct aws_limits default_limits = {
 	.call_ms = 40000,
 	.backoff_ms = 1000,
 	.idle_ms = 5000,
+	.process_ms = 60000,
+	.file_ms = 5000,
+	.container_ms = 2000, /* both: botocore ContainerMetadataFetcher */
+	.container_pause_ms = 1000,
+	.imds_quiet_ms = 60000,
 };
 
 /* One descriptor that libcurl wants watched. */
@@ -235,6 +240,8 @@ int aws_new(struct aws **out, const struct aws_opts *opts)
 		.getenv_ctx = opts->getenv_ctx,
 		.mark = opts->mark,
 		.limits = default_limits,
+		.container_base = "http://169.254.170.2",
+		.imds_base = "http://169.254.169.254/",
 	};
 	if (!a->home)
 		goto fail_alloc;

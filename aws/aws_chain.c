@@ -5,7 +5,8 @@
  * Theory of operation: calls ask the chain for every attempt. What is known to expire is kept and given out until shortly
  * before that; everything else is looked for anew, since a person may just have mended a file. One walk is under way at a
  * time, for all who wait. A walk asks its sources in turn: each answers, does not apply, or fails, which ends the walk: going
- * on would use another identity than the AWS CLI does. A role's source walks for its own source profile, below it.
+ * on would use another identity than the AWS CLI does. A role's source walks for its own source profile, below it. What a source
+ * says is told once, and again when it says something else: calls are many.
  * Source: botocore 1.29 credentials.py create_credential_resolver(), RefreshableCredentials; aws-cli v2 has the same order
  */
 #include <stdarg.h>
@@ -20,6 +21,9 @@
 #include "base/text.h"
 
 #define WAITS_MAX AWS_CALLS_MAX
+#define TOLD_MAX 128U	 /* ours: sources of a profile and of its source profiles */
+#define WHY_MAX 1024U	 /* bytes of a source's reason; as aws_error.text */
+#define RENEW_PAUSE_S 30 /* ours: between tries to renew what still serves */
 
 /* clang-format off: one a line */
 const struct aws_source *const aws_sources[] = {
@@ -27,16 +31,14 @@ const struct aws_source *const aws_sources[] = {
 	&aws_source_env,
 	&aws_source_not_yet,
 	&aws_source_shared,
+	&aws_source_process,
 	&aws_source_config,
 	NULL,
 };
 
 /* botocore ProfileProviderBuilder.providers(); a role of its own comes first, unless the profile has keys */
 const struct aws_source *const aws_sources_of_profile[] = {
-	&aws_source_not_yet,
-	&aws_source_shared,
-	&aws_source_config,
-	NULL,
+	&aws_source_not_yet, &aws_source_shared, &aws_source_process, &aws_source_config, NULL,
 };
 /* clang-format on */
 
@@ -47,8 +49,15 @@ struct wait {
 	void *arg;
 };
 
+/* What was told last of one source for one profile, both as hashes; forgotten by the oldest row when all are taken. */
+struct told {
+	uint64_t who, what;
+};
+
 struct aws_chain {
 	struct aws_account *acc;
+	struct told told[TOLD_MAX];
+	size_t n_told;
 	struct aws_creds kept; /* access_key NULL: none */
 	int64_t refresh_s;     /* Unix time from which on it is renewed */
 	struct hnd_table waits;
@@ -63,6 +72,44 @@ struct aws_chain {
 static const struct aws_source *source_of(const struct aws_walk *w)
 {
 	return w->sources[w->at];
+}
+
+static uint64_t hash(uint64_t h, const char *s) /* FNV-1a */
+{
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+/* Return: true if @line is not what was told last of this source */
+static bool is_news(struct aws_walk *w, const char *line)
+{
+	const uint64_t start = UINT64_C(0xcbf29ce484222325) + w->depth;
+	const struct told t = { hash(hash(start, source_of(w)->name), w->profile.name),
+				hash(start, line) };
+	struct aws_chain *chain = w->acc->chain;
+	struct told *row = chain ? chain->told : NULL;
+
+	if (!chain)
+		return true;
+	while (row < chain->told + MIN(chain->n_told, TOLD_MAX) && row->who != t.who)
+		row++;
+	if (row == chain->told + MIN(chain->n_told, TOLD_MAX))
+		row = &chain->told[chain->n_told++ % TOLD_MAX];
+	else if (row->what == t.what)
+		return false;
+	*row = t;
+	return true;
+}
+
+static void say(struct aws_walk *w, const char *what, const char *why)
+{
+	char line[WHY_MAX + 64];
+
+	snprintf(line, sizeof(line), "%s%s", what, why);
+	if (log_enabled(LOG_DEBUG) && is_news(w, line))
+		log_debug("aws: credentials of profile %s: %s: %s", text_safe(w->profile.name).s,
+			  source_of(w)->name, line);
 }
 
 static void step_end(struct aws_walk *w)
@@ -121,27 +168,56 @@ static void walk_run(struct aws_walk *w)
 		walk_tell(w);
 }
 
+/* Return: true if it was given back as a failure */
+static bool has_expired(struct aws_walk *w, const struct aws_creds *c)
+{
+	const int64_t late_s = (int64_t)time(NULL) + w->acc->skew_s - c->expires_s;
+	char when[AWS_TIME_STR];
+	struct aws_error error;
+
+	if (!c->expires_s || late_s < 0)
+		return false;
+	aws_error_set(&error, ST_EAUTH,
+		      "Credentials were refreshed, but the refreshed credentials are still "
+		      "expired: %s gave what ended at %s, %lld s ago",
+		      source_of(w)->name, aws_time_print(when, c->expires_s), (long long)late_s);
+	error.person = true;
+	aws_error_hint(&error,
+		       "renew what profile %s takes its credentials from, and see that "
+		       "this machine's clock is right",
+		       text_safe(w->profile.name).s);
+	aws_walk_fail(w, &error);
+	return true;
+}
+
 void aws_walk_found(struct aws_walk *w, struct aws_creds *c)
 {
+	char until[AWS_TIME_STR];
+
+	if (has_expired(w, c)) {
+		aws_creds_wipe(c);
+		return;
+	}
 	w->result = *c;
 	*c = (struct aws_creds){ 0 };
 	if (!w->result.source[0])
 		text_copy(w->result.source, sizeof(w->result.source), source_of(w)->name);
-	log_debug("aws: credentials of profile %s: %s: found", text_safe(w->profile.name).s,
-		  source_of(w)->name);
+	say(w, "found", "");
+	if (w->result.expires_s)
+		log_debug("aws: credentials of profile %s: they end at %s",
+			  text_safe(w->profile.name).s, aws_time_print(until, w->result.expires_s));
 	walk_end(w);
 }
 
 void aws_walk_skip(struct aws_walk *w, const char *fmt, ...)
 {
-	char why[512];
+	char why[WHY_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	log_debug("aws: credentials of profile %s: %s: not asked: %s", text_safe(w->profile.name).s,
-		  source_of(w)->name, why);
+	say(w, "not asked: ", why);
 	step_end(w);
 	w->at++;
 	if (!w->stepping)
@@ -151,8 +227,7 @@ void aws_walk_skip(struct aws_walk *w, const char *fmt, ...)
 void aws_walk_fail(struct aws_walk *w, const struct aws_error *error)
 {
 	w->error = *error;
-	log_debug("aws: credentials of profile %s: %s: %s", text_safe(w->profile.name).s,
-		  source_of(w)->name, error->text);
+	say(w, "", error->text);
 	walk_end(w);
 }
 
@@ -242,20 +317,35 @@ static void tell_all(struct aws_chain *chain, const struct aws_error *error,
 		free(chain);
 }
 
-static void keep(struct aws_chain *chain, const struct aws_creds *c)
+static int64_t service_now_s(const struct aws_chain *chain)
 {
-	const int64_t now_s = (int64_t)time(NULL) + chain->acc->skew_s;
-	const int64_t left_s = c->expires_s - now_s;
-
-	aws_creds_wipe(&chain->kept);
-	if (!c->expires_s || left_s <= 0 || aws_creds_copy(&chain->kept, c) < 0)
-		return;
-	chain->refresh_s = c->expires_s - MIN((int64_t)AWS_REFRESH_S, left_s / 2);
+	return (int64_t)time(NULL) + chain->acc->skew_s;
 }
 
+/* When to ask the source of @c again: in time before they end, or when it says. 0: they are not kept */
+static int64_t renew_at_s(const struct aws_creds *c, int64_t now_s)
+{
+	const int64_t left_s = c->expires_s - now_s;
+
+	if (c->again_s)
+		return c->again_s;
+	return c->expires_s ? c->expires_s - MIN((int64_t)AWS_REFRESH_S, left_s / 2) : 0;
+}
+
+static void keep(struct aws_chain *chain, const struct aws_creds *c)
+{
+	const int64_t at_s = renew_at_s(c, service_now_s(chain));
+
+	aws_creds_wipe(&chain->kept);
+	if (!at_s || aws_creds_copy(&chain->kept, c) < 0)
+		return;
+	chain->refresh_s = at_s;
+}
+
+/* Are there kept ones, and is it not yet @until_s? 0: without end */
 static bool kept_lives(const struct aws_chain *chain, int64_t until_s)
 {
-	return chain->kept.access_key && (int64_t)time(NULL) + chain->acc->skew_s < until_s;
+	return chain->kept.access_key && (!until_s || service_now_s(chain) < until_s);
 }
 
 static void on_walked(void *arg, const struct aws_error *error, const struct aws_creds *c)
@@ -271,6 +361,7 @@ static void on_walked(void *arg, const struct aws_error *error, const struct aws
 	} else if (kept_lives(chain, chain->kept.expires_s)) {
 		log_warn("aws: credentials could not be renewed, the old ones still serve: %s",
 			 error->text);
+		chain->refresh_s = service_now_s(chain) + RENEW_PAUSE_S;
 		err = aws_creds_copy(&own, &chain->kept);
 	}
 	if (err < 0)
@@ -284,12 +375,16 @@ static void on_walked(void *arg, const struct aws_error *error, const struct aws
 static void on_tell(void *arg, uint64_t now_ms)
 {
 	struct aws_chain *chain = arg;
-	struct aws_creds own;
+	struct aws_creds own = { 0 };
+	struct aws_error error;
+	int err;
 
 	(void)now_ms;
-	if (!chain->kept.access_key || aws_creds_copy(&own, &chain->kept) < 0)
+	if (!chain->kept.access_key)
 		return; /* refused since: a walk is under way */
-	tell_all(chain, NULL, &own);
+	if ((err = aws_creds_copy(&own, &chain->kept)) < 0)
+		aws_error_set(&error, err, "%s", st_strerror(err));
+	tell_all(chain, err < 0 ? &error : NULL, &own);
 	aws_creds_wipe(&own);
 }
 

@@ -4,6 +4,8 @@
  *
  * Source: botocore 1.29 credentials.py EnvProvider, SharedCredentialProvider, ConfigProvider
  */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,20 +51,30 @@ static bool is_plain(const char *s)
 	return true;
 }
 
+static int keys_check(const char *access_key, const char *secret_key, const char *token,
+		      const char *where, const char *secret_name, struct aws_error *error)
+{
+	if (!secret_key || !*secret_key)
+		aws_error_set(error, ST_EAUTH, "Partial credentials found in %s, missing: %s",
+			      where, secret_name);
+	else if (!is_plain(access_key) || !is_plain(secret_key) || (token && !is_plain(token)))
+		aws_error_set(error, ST_EAUTH,
+			      "the credentials found in %s hold blanks or other characters "
+			      "that no AWS key has",
+			      where);
+	else
+		return 0;
+	error->person = true;
+	return ST_EAUTH;
+}
+
 int aws_creds_set(struct aws_creds *out, const char *access_key, const char *secret_key,
 		  const char *token, const char *where, const char *secret_name,
 		  struct aws_error *error)
 {
 	*out = (struct aws_creds){ 0 };
-	if (!secret_key || !*secret_key)
-		return aws_error_set(error, ST_EAUTH,
-				     "Partial credentials found in %s, missing: %s", where,
-				     secret_name);
-	if (!is_plain(access_key) || !is_plain(secret_key) || (token && !is_plain(token)))
-		return aws_error_set(error, ST_EAUTH,
-				     "the credentials found in %s hold blanks or other characters "
-				     "that no AWS key has",
-				     where);
+	if (keys_check(access_key, secret_key, token, where, secret_name, error) < 0)
+		return ST_EAUTH;
 	out->access_key = strdup(access_key);
 	out->secret_key = strdup(secret_key);
 	out->token = token && *token ? strdup(token) : NULL;
@@ -72,6 +84,66 @@ int aws_creds_set(struct aws_creds *out, const char *access_key, const char *sec
 	}
 	return 0;
 }
+
+/* ---- keys in JSON ---- */
+
+int aws_retrieval_error(struct aws_error *e, int err, const char *source, const char *fmt, ...)
+{
+	char why[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	aws_error_set(e, err, "Error when retrieving credentials from %s: %s", source, why);
+	e->person = err == ST_EAUTH;
+	e->retryable = err == ST_EAGAIN;
+	return err;
+}
+
+static const char *text_of(const json_t *root, const char *key)
+{
+	const char *s = json_string_value(json_object_get(root, key));
+
+	return s && *s ? s : NULL;
+}
+
+/* The member that must be there and is not; NULL: none */
+static const char *missing(const json_t *root, const char *token_key)
+{
+	const bool is_temporary = strcmp(token_key, "Token") == 0;
+	const char *const keys[] = { "AccessKeyId", "SecretAccessKey", "Token", "Expiration" };
+
+	for (size_t i = 0; i < (is_temporary ? 4 : 2); i++)
+		if (!text_of(root, keys[i]))
+			return keys[i];
+	return NULL;
+}
+
+int aws_creds_read(struct aws_creds *out, const json_t *root, const char *token_key,
+		   const char *source, struct aws_error *error)
+{
+	const char *lacks = missing(root, token_key), *expires = text_of(root, "Expiration");
+	char where[64];
+	int64_t expires_s = 0;
+	int err;
+
+	*out = (struct aws_creds){ 0 };
+	if (lacks)
+		return aws_retrieval_error(error, ST_EAUTH, source,
+					   "Missing required key in response: '%s'", lacks);
+	if (expires && aws_time_parse(&expires_s, expires) < 0)
+		return aws_retrieval_error(error, ST_EAUTH, source,
+					   "Expiration is no ISO 8601 time: %s",
+					   text_safe(expires).s);
+	snprintf(where, sizeof(where), "the answer of %s", source);
+	err = aws_creds_set(out, text_of(root, "AccessKeyId"), text_of(root, "SecretAccessKey"),
+			    text_of(root, token_key), where, "SecretAccessKey", error);
+	out->expires_s = err < 0 ? 0 : expires_s;
+	return err;
+}
+
+/* ---- keys that only have to be found ---- */
 
 static const char *first_of(const char *a, const char *b)
 {
@@ -176,7 +248,6 @@ static const struct {
 	{ "sso_session", "IAM Identity Center (SSO)" },
 	{ "sso_start_url", "IAM Identity Center (SSO)" },
 	{ "sso_account_id", "IAM Identity Center (SSO)" },
-	{ "credential_process", "a credential process" },
 };
 
 static void not_yet_begin(struct aws_walk *w)
@@ -187,9 +258,6 @@ static void not_yet_begin(struct aws_walk *w)
 	for (size_t i = 0; i < ARRAY_LEN(unsupported); i++) {
 		if (!aws_profile_get(&w->profile, unsupported[i].key))
 			continue;
-		if (i == ARRAY_LEN(unsupported) - 1 && w->profile.creds &&
-		    aws_ini_get(w->profile.creds, name, "aws_access_key_id"))
-			continue; /* the credentials file comes before a process */
 		aws_error_set(&error, ST_EAUTH,
 			      "the profile (%s) uses %s (%s), which this version does not support",
 			      text_safe(name).s, unsupported[i].what, unsupported[i].key);

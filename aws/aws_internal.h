@@ -27,6 +27,11 @@ struct aws_limits {
 	uint32_t call_ms;    /* all attempts, their look-ups and pauses */
 	uint32_t backoff_ms; /* the longest pause before the second attempt; doubles */
 	uint32_t idle_ms;    /* kept connections and the CA store are given back after it */
+	uint32_t process_ms; /* a credential_process as a whole */
+	uint32_t file_ms;    /* a job that reads or writes a file */
+	uint32_t container_ms,
+		container_pause_ms; /* one request to the endpoint, and between two */
+	uint32_t imds_quiet_ms;	    /* IMDS that did not answer is not asked again before */
 };
 
 struct aws {
@@ -41,6 +46,8 @@ struct aws {
 	struct hnd_table calls; /* of struct call */
 	struct list accounts;
 	struct aws_limits limits;
+	const char *container_base, *imds_base; /* URLs of AWS; tests have their own */
+	uint64_t imds_quiet_until_ms;		/* loop's time until which IMDS is not asked */
 };
 
 struct aws_account {
@@ -128,6 +135,16 @@ int aws_creds_set(struct aws_creds *out, const char *access_key, const char *sec
 		  const char *token, const char *where, const char *secret_name,
 		  struct aws_error *error);
 void aws_secret_free(char *secret); /* wipes; NULL is fine */
+/**
+ * aws_creds_read() - AccessKeyId, SecretAccessKey, a token and Expiration of an answer in JSON, the form that processes, containers
+ * and IMDS share. @token_key: "Token" (it and Expiration must be there) or "SessionToken" (they need not). @source: its name,
+ * which begins the message. Return: 0; ST_EAUTH; ST_ENOMEM, with @error filled in
+ */
+int aws_creds_read(struct aws_creds *out, const json_t *root, const char *token_key,
+		   const char *source, struct aws_error *error);
+/** aws_retrieval_error() - "Error when retrieving credentials from SOURCE: …" as the AWS CLI has it. Return: @err */
+int aws_retrieval_error(struct aws_error *e, int err, const char *source, const char *fmt, ...)
+	ST_PRINTF(4, 5);
 
 typedef void aws_creds_fn(void *arg, const struct aws_error *error, const struct aws_creds *c);
 
@@ -179,9 +196,9 @@ struct aws_walk {
 	struct aws_error error;
 };
 #define AWS_ROLES_MAX 8U /* ours: roles on roles */
-/** aws_walk_found() - takes what @c holds */
+/** aws_walk_found() - takes what @c holds; what has expired by our clock ends the walk as aws_walk_fail() does */
 void aws_walk_found(struct aws_walk *w, struct aws_creds *c);
-/** aws_walk_skip() - the source does not apply: the next one is asked; the reason is told with -v */
+/** aws_walk_skip() - the source does not apply: the next one is asked; the reason is told with -v when it is another than last time */
 void aws_walk_skip(struct aws_walk *w, const char *fmt, ...) ST_PRINTF(2, 3);
 /** aws_walk_fail() - the source applies and can't answer: the walk ends */
 void aws_walk_fail(struct aws_walk *w, const struct aws_error *error);
@@ -190,6 +207,13 @@ void aws_walk_fail(struct aws_walk *w, const struct aws_error *error);
 int aws_walk_new(struct aws_walk **out, const struct aws_walk *above, const char *name,
 		 const struct aws_source *const *sources, aws_creds_fn *done, void *arg);
 void aws_walk_free(struct aws_walk *w); /* no callback; NULL is fine */
+
+/* aws_exec.c */
+/**
+ * aws_words_split() - a command line into words as a POSIX shell quotes them (nothing is expanded). @room: strlen(@text) + 1 bytes,
+ * which hold the words. Return: how many; ST_EFULL beyond @max; ST_EFORMAT (an open quote or escape), with *@why said
+ */
+int aws_words_split(char **words, size_t max, char *room, const char *text, const char **why);
 
 /* The sources, each in the file behind it. */
 extern const struct aws_source aws_source_given;   /* aws_creds.c: keys of our configuration */

@@ -42,6 +42,7 @@ static int fork_helpers(struct daemon *d, int *runner_fd)
 		[SVC_SSH_AGENT] = { .name = "ssh-agent", .fn = tnl_agent_job },
 		[SVC_AWS_READ] = { .name = "aws-read", .fn = aws_read_job },
 		[SVC_AWS_WRITE] = { .name = "aws-write", .fn = aws_write_job },
+		[SVC_AWS_PROCESS] = { .name = "credential_process", .fn = aws_process_job },
 	};
 	const struct run_identity id = {
 		.uid = d->id.uid,

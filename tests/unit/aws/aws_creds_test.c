@@ -6,46 +6,13 @@
  */
 #include "tests/unit/aws/aws_fixture.h"
 
-struct found {
-	struct fx *f;
-	struct aws_creds *c;
-	struct aws_error *e;
-};
-
-static void on_creds(void *arg, const struct aws_error *error, const struct aws_creds *c)
-{
-	struct found *found = arg;
-
-	if (error)
-		*found->e = *error;
-	else
-		assert_int_equal(aws_creds_copy(found->c, c), 0);
-	loop_stop(found->f->loop);
-}
-
-static int find(struct fx *f, const struct aws_account_opts *o, struct aws_creds *c,
-		struct aws_error *e)
-{
-	struct found found = { f, c, e };
-	struct aws_account *acc;
-	handle wait;
-
-	*c = (struct aws_creds){ 0 };
-	*e = (struct aws_error){ 0 };
-	assert_int_equal(aws_account_new(&acc, f->aws, o), 0);
-	assert_int_equal(aws_chain_get(acc, &wait, NULL, on_creds, &found), 0);
-	assert_int_equal(loop_run(f->loop), 0);
-	aws_account_free(acc);
-	return e->err;
-}
-
 static void expect(struct fx *f, const struct aws_account_opts *o, const char *access_key,
 		   const char *token)
 {
 	struct aws_creds c;
 	struct aws_error e = { 0 };
 
-	assert_int_equal(find(f, o, &c, &e), 0);
+	assert_int_equal(fx_find(f, o, &c, &e), 0);
 	assert_string_equal(c.access_key, access_key);
 	assert_string_equal(c.secret_key, "s");
 	if (token)
@@ -61,7 +28,7 @@ static void expect_error(struct fx *f, const struct aws_account_opts *o, const c
 	struct aws_creds c;
 	struct aws_error e = { 0 };
 
-	assert_int_equal(find(f, o, &c, &e), ST_EAUTH);
+	assert_int_equal(fx_find(f, o, &c, &e), ST_EAUTH);
 	assert_false(e.retryable);
 	if (!strstr(e.text, text) || !strstr(e.hint, hint))
 		print_error("text: %s\nhint: %s\n", e.text, e.hint);
@@ -193,7 +160,6 @@ static void test_unsupported(void **state)
 		  "role_arn" },
 		{ "[profile x]\nsso_session = s\n", "sso_session" },
 		{ "[profile x]\nsso_start_url = https://s\n", "sso_start_url" },
-		{ "[profile x]\ncredential_process = /bin/p\n", "credential_process" },
 	};
 	const struct aws_account_opts x = { .profile = "x" };
 	struct fx *f = *state;
@@ -202,13 +168,10 @@ static void test_unsupported(void **state)
 		fx_write(f, "credentials", "");
 		fx_write(f, "config", cases[i].config);
 		expect_error(f, &x, cases[i].what, "aws configure export-credentials --profile x");
-		/* the credentials file's keys come before a process, and after all the others */
+		/* they come before the credentials file's keys */
 		fx_write(f, "credentials",
 			 "[x]\naws_access_key_id = K\naws_secret_access_key = s\n");
-		if (strcmp(cases[i].what, "credential_process") == 0)
-			expect(f, &x, "K", NULL);
-		else
-			expect_error(f, &x, cases[i].what, "");
+		expect_error(f, &x, cases[i].what, "");
 	}
 }
 

@@ -158,6 +158,7 @@ static inline int fx_run(void *ctx, handle *out, enum svc_job_kind kind, const v
 	static int (*const jobs[SVC_JOB_N])(const uint8_t *, size_t, uint8_t *, size_t *) = {
 		[SVC_AWS_READ] = aws_read_job,
 		[SVC_AWS_WRITE] = aws_write_job,
+		[SVC_AWS_PROCESS] = aws_process_job,
 	};
 	struct fx *f = ctx;
 	uint8_t *answer = calloc(1, KIB(192));
@@ -229,6 +230,51 @@ static inline void fx_write(const struct fx *f, const char *name, const char *te
 	assert_non_null(file);
 	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
 	assert_int_equal(fclose(file), 0);
+}
+
+/* ---- asking the chain ---- */
+
+struct fx_found {
+	struct fx *f;
+	struct aws_creds *c;
+	struct aws_error *e;
+};
+
+static inline void fx_on_creds(void *arg, const struct aws_error *error, const struct aws_creds *c)
+{
+	struct fx_found *found = arg;
+
+	if (error)
+		*found->e = *error;
+	else
+		assert_int_equal(aws_creds_copy(found->c, c), 0);
+	loop_stop(found->f->loop);
+}
+
+/* What the chain of @acc has. Return: 0 and @c, which the caller wipes; @e->err */
+static inline int fx_get(struct fx *f, struct aws_account *acc, const char *refused,
+			 struct aws_creds *c, struct aws_error *e)
+{
+	struct fx_found found = { f, c, e };
+	handle wait;
+
+	*c = (struct aws_creds){ 0 };
+	*e = (struct aws_error){ 0 };
+	assert_int_equal(aws_chain_get(acc, &wait, refused, fx_on_creds, &found), 0);
+	assert_int_equal(loop_run(f->loop), 0);
+	return e->err;
+}
+
+/* The same for an account that lives for one question. */
+static inline int fx_find(struct fx *f, const struct aws_account_opts *o, struct aws_creds *c,
+			  struct aws_error *e)
+{
+	struct aws_account *acc;
+
+	assert_int_equal(aws_account_new(&acc, f->aws, o), 0);
+	fx_get(f, acc, NULL, c, e);
+	aws_account_free(acc);
+	return e->err;
 }
 
 static inline int fx_setup(void **state)
