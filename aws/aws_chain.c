@@ -3,10 +3,10 @@
  * aws_chain.c - the chain of credential sources, who waits for it, and what it keeps
  *
  * Theory of operation: calls ask the chain for every attempt. What is known to expire is kept and given out until shortly
- * before that; everything else is looked for anew, since a person may just have mended a file. One walk is under way at a
- * time, for all who wait. A walk asks its sources in turn: each answers, does not apply, or fails, which ends the walk: going
- * on would use another identity than the AWS CLI does. A role's source walks for its own source profile, below it. What a source
- * says is told once, and again when it says something else: calls are many.
+ * before that, or until a profile file changes; everything else is looked for anew, since a person may just have mended a
+ * file. One walk is under way at a time, for all who wait. A walk asks its sources in turn: each answers, does not apply, or
+ * fails, which ends the walk: going on would use another identity than the AWS CLI does. A role's source walks for its own
+ * source profile, below it. What a source says is told once, and again when it says something else: calls are many.
  * Source: botocore 1.29 credentials.py create_credential_resolver(), RefreshableCredentials; aws-cli v2 has the same order
  */
 #include <stdarg.h>
@@ -56,6 +56,7 @@ struct aws_chain {
 	size_t n_told;
 	struct aws_creds kept; /* access_key NULL: none */
 	int64_t refresh_s;     /* Unix time from which on it is renewed */
+	uint64_t stamp;	       /* of the profile files when the last walk began */
 	struct hnd_table waits;
 	struct aws_walk *walk;
 	struct loop_timer tell; /* what is kept is given out from the loop */
@@ -77,12 +78,14 @@ static uint64_t hash(uint64_t h, const char *s) /* FNV-1a */
 	return h;
 }
 
-/* Return: true if @line is not what was told last of this source */
-static bool is_news(struct aws_walk *w, const char *line)
+/* Return: true if @line is not what was told last of @topic of this source */
+static bool is_news(struct aws_walk *w, const char *topic, const char *line)
 {
 	const uint64_t start = UINT64_C(0xcbf29ce484222325) + w->depth;
-	const struct told t = { hash(hash(start, source_of(w)->name), w->profile.name),
-				hash(start, line) };
+	const struct told t = {
+		hash(hash(hash(start, source_of(w)->name), topic), w->profile.name),
+		hash(start, line),
+	};
 	struct aws_chain *chain = w->acc->chain;
 	struct told *row = chain ? chain->told : NULL;
 
@@ -103,7 +106,7 @@ static void say(struct aws_walk *w, const char *what, const char *why)
 	char line[WHY_MAX + 64];
 
 	snprintf(line, sizeof(line), "%s%s", what, why);
-	if (log_enabled(LOG_DEBUG) && is_news(w, line))
+	if (log_enabled(LOG_DEBUG) && is_news(w, "", line))
 		log_debug("aws: credentials of profile %s: %s: %s", text_safe(w->profile.name).s,
 			  source_of(w)->name, line);
 }
@@ -162,6 +165,18 @@ static void walk_run(struct aws_walk *w)
 	} while (w->stepped && !w->over);
 	if (w->over)
 		walk_tell(w);
+}
+
+void aws_walk_warn(struct aws_walk *w, const char *fmt, ...)
+{
+	char line[WHY_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (is_news(w, "warning", line))
+		log_warn("aws: %s", line);
 }
 
 /* Return: true if it was given back as a failure */
@@ -390,6 +405,7 @@ static int walk_start(struct aws_chain *chain)
 
 	if (!w)
 		return ST_ENOMEM;
+	chain->stamp = aws_profile_stamp(chain->acc);
 	/* An error of the files is told as the walk's. */
 	if (aws_profile_load(&w->profile, chain->acc, &w->error) < 0)
 		w->over = true;
@@ -421,7 +437,7 @@ static int chain_go(struct aws_chain *chain)
 
 	if (chain->walk)
 		return 0;
-	if (kept_lives(chain, chain->refresh_s))
+	if (kept_lives(chain, chain->refresh_s) && chain->stamp == aws_profile_stamp(chain->acc))
 		return loop_timer_set(loop, &chain->tell, loop_now_ms(loop));
 	loop_timer_cancel(loop, &chain->tell);
 	return walk_start(chain);

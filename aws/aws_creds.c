@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "aws/aws_internal.h"
 #include "base/codec.h"
@@ -181,6 +182,7 @@ static void env_begin(struct aws_walk *w)
 {
 	const struct aws *a = w->acc->aws;
 	const char *key = aws_env(a, "AWS_ACCESS_KEY_ID");
+	const char *ends = aws_env(a, "AWS_CREDENTIAL_EXPIRATION");
 	struct aws_creds c;
 	struct aws_error error;
 	int err;
@@ -197,6 +199,8 @@ static void env_begin(struct aws_walk *w)
 		&c, key, aws_env(a, "AWS_SECRET_ACCESS_KEY"),
 		first_of(aws_env(a, "AWS_SECURITY_TOKEN"), aws_env(a, "AWS_SESSION_TOKEN")), "env",
 		"AWS_SECRET_ACCESS_KEY", &error);
+	if (!err && ends && aws_time_parse(&c.expires_s, ends) < 0)
+		c.expires_s = 0; /* who set it can't be asked: the service will say */
 	answer(w, err, &c, &error);
 }
 
@@ -225,8 +229,24 @@ static void from_file(struct aws_walk *w, const struct aws_ini *ini, const char 
 	answer(w, err, &c, &error);
 }
 
+/* The AWS CLI does not mind; but whoever can read the file can act as its owner. */
+static void warn_if_open(struct aws_walk *w)
+{
+	const struct aws_profile *p = &w->profile;
+	struct stat st;
+
+	if (p->creds && aws_ini_get(p->creds, p->name, "aws_secret_access_key") &&
+	    stat(p->creds_path, &st) == 0 && (st.st_mode & 07))
+		aws_walk_warn(w,
+			      "%s holds a secret key and is open to every user of this machine "
+			      "(mode %03o): run `chmod 600 %s`",
+			      text_safe(p->creds_path).s, (unsigned)(st.st_mode & 0777),
+			      text_safe(p->creds_path).s);
+}
+
 static void shared_begin(struct aws_walk *w)
 {
+	warn_if_open(w);
 	from_file(w, w->profile.creds, w->profile.name, w->profile.creds_path);
 }
 

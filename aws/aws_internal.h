@@ -106,6 +106,8 @@ int aws_profile_load(struct aws_profile *p, const struct aws_account *acc, struc
 /** aws_profile_select() - another profile of the files that @of holds, which must outlive it; @name is borrowed. p->exists tells whether there is one */
 void aws_profile_select(struct aws_profile *p, const struct aws_profile *of, const char *name);
 void aws_profile_fini(struct aws_profile *p);
+/** aws_profile_stamp() - a number that changes when one of the two files does: inode, size, time; nothing is read */
+uint64_t aws_profile_stamp(const struct aws_account *acc);
 /** aws_profile_get() - a key of the profile: credentials file before config file; nested values are absent */
 const char *aws_profile_get(const struct aws_profile *p, const char *key);
 
@@ -201,6 +203,8 @@ struct aws_walk {
 void aws_walk_found(struct aws_walk *w, struct aws_creds *c);
 /** aws_walk_skip() - the source does not apply: the next one is asked; the reason is told with -v when it is another than last time */
 void aws_walk_skip(struct aws_walk *w, const char *fmt, ...) ST_PRINTF(2, 3);
+/** aws_walk_warn() - told once, and again when it changes, as a warning; no step ends by it */
+void aws_walk_warn(struct aws_walk *w, const char *fmt, ...) ST_PRINTF(2, 3);
 /** aws_walk_fail() - the source applies and can't answer: the walk ends */
 void aws_walk_fail(struct aws_walk *w, const struct aws_error *error);
 /** aws_walk_new() - a walk for profile @name of @of's files (borrowed while it walks) below @above. @done once, never from within.

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "aws/aws_internal.h"
 #include "base/err.h"
@@ -23,6 +24,21 @@ char *aws_path_expand(const struct aws *a, const char *path)
 	if (path[0] != '~' || (path[1] != '/' && path[1] != '\0'))
 		return strdup(path);
 	return asprintf(&out, "%s%s", a->home, path + 1) < 0 ? NULL : out;
+}
+
+static int read_error(struct aws_error *error, const char *path, int err, int os_errno)
+{
+	const char *why = st_strerror(err);
+
+	if (err == ST_EPERM && os_errno == EINVAL)
+		why = "not a regular file";
+	else if (err == ST_EFULL)
+		why = "the file is too large";
+	else if (err == ST_ESYS || err == ST_EPERM)
+		why = strerror(os_errno);
+	aws_error_set(error, ST_EAUTH, "%s: %s", text_safe(path).s, why);
+	error->person = true;
+	return ST_EAUTH;
 }
 
 static int ini_load(struct aws_ini **out, const char *path, struct aws_error *error)
@@ -41,9 +57,7 @@ static int ini_load(struct aws_ini **out, const char *path, struct aws_error *er
 		int why = errno;
 
 		buf_wipe(&b);
-		return aws_error_set(error, ST_EAUTH, "%s: %s", text_safe(path).s,
-				     err == ST_ESYS || err == ST_EPERM ? strerror(why)
-								       : st_strerror(err));
+		return read_error(error, path, err, why);
 	}
 	err = b.len ? aws_ini_parse(out, (const char *)buf_data(&b), b.len, &line) : 0;
 	buf_wipe(&b);
@@ -60,6 +74,31 @@ static char *file_path(const struct aws *a, const char *variable, const char *st
 	const char *path = aws_env(a, variable);
 
 	return aws_path_expand(a, path ? path : standard);
+}
+
+static uint64_t stamp_mix(uint64_t h, uint64_t v) /* FNV-1a, by words */
+{
+	return (h ^ v) * UINT64_C(0x100000001b3);
+}
+
+uint64_t aws_profile_stamp(const struct aws_account *acc)
+{
+	char *const paths[] = {
+		file_path(acc->aws, "AWS_CONFIG_FILE", "~/.aws/config"),
+		file_path(acc->aws, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+	};
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (!paths[i] || stat(paths[i], &st) < 0)
+			st = (struct stat){ 0 };
+		free(paths[i]);
+		h = stamp_mix(stamp_mix(h, (uint64_t)st.st_ino), (uint64_t)st.st_size);
+		h = stamp_mix(stamp_mix(h, (uint64_t)st.st_mtim.tv_sec),
+			      (uint64_t)st.st_mtim.tv_nsec);
+	}
+	return h;
 }
 
 static void name_choose(struct aws_profile *p, const struct aws_account *acc)

@@ -2,7 +2,8 @@
 /*
  * Cases: the chain's order in every combination of the four places; a profile chosen by flag switches the environment off;
  * AWS_PROFILE before AWS_DEFAULT_PROFILE; moved files and ~; tokens; partial keys; unknown profile; broken and unreadable
- * files; providers that are not there yet are named, not passed over; keys with blanks; what the hint lists.
+ * files, FIFOs, folders, links, files that are too large; providers that are not there yet are named, not passed over; keys
+ * with blanks; what the hint lists.
  */
 #include "tests/unit/aws/aws_fixture.h"
 
@@ -148,7 +149,53 @@ static void test_unreadable(void **state)
 	expect_error(f, &none, "(line 3)", "");
 	fx_write(f, "config", "");
 	fx_setenv(f, "AWS_CONFIG_FILE", "/dev/null");
-	expect_error(f, &none, "/dev/null", "");
+	expect_error(f, &none, "/dev/null: not a regular file", "");
+	if (geteuid() != 0)
+		return;
+	/* a home that we may not enter */
+	f->n_env = 0;
+	assert_int_equal(seteuid(65534), 0);
+	expect_error(f, &none, "/.aws/config: Permission denied", "");
+	assert_int_equal(seteuid(0), 0);
+}
+
+/* What stands in place of the credentials file. */
+static void test_odd_files(void **state)
+{
+	static const char keys[] = "[default]\naws_access_key_id=L\naws_secret_access_key=s";
+	struct fx *f = *state;
+	char path[128], other[128], *large = malloc(AWS_FILE_MAX + 2);
+
+	assert_non_null(large);
+	snprintf(path, sizeof(path), "%s/.aws/credentials", f->home);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	expect_error(f, &none, "/.aws/credentials: not a regular file", "");
+	assert_int_equal(remove(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	expect_error(f, &none, "/.aws/credentials: Is a directory", "");
+	assert_int_equal(remove(path), 0);
+
+	fx_write(f, "other", "[default]\naws_access_key_id=LINK\naws_secret_access_key=s\n");
+	snprintf(other, sizeof(other), "%s/.aws/other", f->home);
+	assert_int_equal(symlink(other, path), 0);
+	expect(f, &none, "LINK", NULL);
+	assert_int_equal(remove(other), 0);
+	expect_error(f, &none, "Unable to locate credentials", ""); /* it leads nowhere: no file */
+	assert_int_equal(remove(path), 0);
+	assert_int_equal(symlink(path, path), 0);
+	expect_error(f, &none, "/.aws/credentials: Too many levels of symbolic links", "");
+	assert_int_equal(remove(path), 0);
+
+	/* the largest, and one byte more */
+	memset(large, '\n', AWS_FILE_MAX + 1);
+	large[AWS_FILE_MAX + 1] = '\0';
+	memcpy(large, keys, strlen(keys));
+	fx_write(f, "credentials", large);
+	expect_error(f, &none, "/.aws/credentials: the file is too large", "");
+	large[AWS_FILE_MAX] = '\0';
+	fx_write(f, "credentials", large);
+	expect(f, &none, "L", NULL);
+	free(large);
 }
 
 static void test_unsupported(void **state)
@@ -180,9 +227,9 @@ static void test_unsupported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_order),	CASE(test_profile_names), CASE(test_paths),
-		CASE(test_missing),	CASE(test_partial),	  CASE(test_unreadable),
-		CASE(test_unsupported),
+		CASE(test_order),     CASE(test_profile_names), CASE(test_paths),
+		CASE(test_missing),   CASE(test_partial),	CASE(test_unreadable),
+		CASE(test_odd_files), CASE(test_unsupported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

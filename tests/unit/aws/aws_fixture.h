@@ -228,6 +228,7 @@ static inline void fx_write(const struct fx *f, const char *name, const char *te
 	snprintf(path, sizeof(path), "%s/.aws/%s", f->home, name);
 	file = fopen(path, "w");
 	assert_non_null(file);
+	assert_int_equal(fchmod(fileno(file), 0600), 0);
 	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
 	assert_int_equal(fclose(file), 0);
 }

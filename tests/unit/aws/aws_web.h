@@ -12,7 +12,7 @@
 
 #define WEB_ROWS_MAX 16
 #define WEB_CONNS_MAX 16
-#define WEB_GOT_MAX 64
+#define WEB_GOT_MAX 512
 
 struct web_row {
 	const char *method, *path;
