@@ -31,9 +31,9 @@ static size_t utf8_lead_len(uint8_t c)
 	return 0;
 }
 
-/* Reads one character; Return: its bytes, 0 if @p does not start with valid UTF-8 */
-static size_t utf8_get(const uint8_t *p, size_t len, uint32_t *cp)
+size_t text_utf8_get(const void *src, size_t len, uint32_t *cp)
 {
+	const uint8_t *p = src;
 	static const uint8_t lead_mask[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
 	static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t n = len > 0 ? utf8_lead_len(p[0]) : 0;
@@ -63,7 +63,7 @@ static bool is_unsafe(uint32_t cp)
 size_t text_plain_len(const void *p, size_t len)
 {
 	uint32_t cp;
-	size_t n = utf8_get(p, len, &cp);
+	size_t n = text_utf8_get(p, len, &cp);
 
 	return n > 0 && !is_unsafe(cp) ? n : 0;
 }
