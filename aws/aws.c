@@ -347,15 +347,6 @@ const char *aws_account_ca_bundle(struct aws_account *acc)
 	return acc->ca_bundle_found;
 }
 
-const char *aws_account_proxy(struct aws_account *acc, const char *host)
-{
-	aws_secret_free(acc->proxy_found);
-	acc->proxy_found = NULL;
-	if (acc->aws && aws_proxy_find(&acc->proxy_found, acc->aws, true, host, 443) < 0)
-		log_error("aws: no memory for the proxy's URL");
-	return acc->proxy_found;
-}
-
 const char *aws_account_region(struct aws_account *acc)
 {
 	struct aws_profile p;
@@ -366,9 +357,9 @@ const char *aws_account_region(struct aws_account *acc)
 	if (!acc->aws || aws_profile_load(&p, acc, &error) < 0)
 		return NULL;
 	region = aws_region_find(acc, &p, from);
-	if (region && !aws_region_is_valid(region))
-		region = NULL;
-	text_copy(acc->region_found, sizeof(acc->region_found), region ? region : "");
+	acc->region_found[0] = '\0';
+	if (region && aws_region_is_valid(region))
+		aws_region_plain(acc->region_found, region);
 	aws_profile_fini(&p);
 	return acc->region_found[0] ? acc->region_found : NULL;
 }

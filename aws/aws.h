@@ -49,10 +49,11 @@ void aws_free(struct aws *a);
 int aws_account_new(struct aws_account **out, struct aws *a, const struct aws_account_opts *opts);
 /** aws_account_free() - its calls end without callback; also from a callback. NULL is fine */
 void aws_account_free(struct aws_account *acc);
-/** aws_account_ca_bundle(), aws_account_proxy() - what the WebSocket must use too: PEM path or NULL; proxy URL for an https host
- * or NULL (it may hold a password). Asked anew each time; valid until the next call of the same function on @acc */
+/** aws_account_ca_bundle(), aws_account_proxy() - what the WebSocket must use too: PEM path or NULL; URL of the proxy to @host
+ * (without brackets) and @port or NULL (it may hold a password). Asked anew each time; valid until the next call of the same
+ * function on @acc */
 const char *aws_account_ca_bundle(struct aws_account *acc);
-const char *aws_account_proxy(struct aws_account *acc, const char *host);
+const char *aws_account_proxy(struct aws_account *acc, bool tls, const char *host, uint16_t port);
 
 #define AWS_TOKEN_MAX KIB(16) /* ours: TokenValue; real ones exceed the model's 300 */
 

@@ -2,10 +2,14 @@
 /*
  * aws_endpoint.c - where a call goes: region, URL, CA bundle, proxy
  *
- * Theory of operation: flag or configuration before environment before profile, as the AWS CLI does it. The host and
- * port that libcurl will connect to are known here, so that the name can be resolved outside of libcurl.
- * Source: ssm-protocol.md 1.5; aws-cli v2 configprovider.py; CPython urllib/request.py getproxies_environment(),
- * proxy_bypass_environment(); botocore httpsession.py ProxyConfiguration
+ * Theory of operation: flag or configuration before environment before profile, as the AWS CLI does it: endpoint_url of our
+ * own (of the ssm API alone, as the AWS CLI's --endpoint-url is of the one service that it calls), AWS_ENDPOINT_URL_<ID>,
+ * AWS_ENDPOINT_URL, the profile's services section, its endpoint_url, else the partition's host. The profile is the account's
+ * also for the calls of a role's chain, whichever profile that reads its keys from. FIPS and dual-stack choose among AWS's own
+ * hosts: with a configured URL they mean nothing. The host and port that libcurl will connect to are known here, so
+ * that the name can be resolved outside of libcurl.
+ * Source: ssm-protocol.md 1.5; aws-cli v2 awscli/botocore/configprovider.py ConfiguredEndpointProvider, args.py
+ * compute_endpoint_resolver_builtin_defaults(), endpoint.py (REQUESTS_CA_BUNDLE)
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -15,49 +19,6 @@
 #include "aws/aws_internal.h"
 #include "base/err.h"
 #include "base/text.h"
-
-/* The first prefix that fits; the last row fits all. */
-static const struct {
-	const char *region_prefix, *suffix;
-} partitions[] = {
-	{ "cn-", "amazonaws.com.cn" },	  { "us-isob-", "sc2s.sgov.gov" },
-	{ "us-isof-", "csp.hci.ic.gov" }, { "us-iso-", "c2s.ic.gov" },
-	{ "eu-isoe-", "cloud.adc-e.uk" }, { "eusc-", "amazonaws.eu" },
-	{ "", "amazonaws.com" },
-};
-
-/* ^(?![0-9]+$)(?!-)[a-zA-Z0-9-]{,63}(?<!-)$, not empty; botocore utils.py validate_region_name() */
-bool aws_region_is_valid(const char *region)
-{
-	size_t len = strlen(region), digits = strspn(region, "0123456789");
-
-	if (len == 0 || len >= AWS_REGION_MAX || digits == len)
-		return false;
-	if (region[0] == '-' || region[len - 1] == '-')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)region[i]) && region[i] != '-')
-			return false;
-	return true;
-}
-
-const char *aws_region_find(const struct aws_account *acc, const struct aws_profile *p,
-			    char from[64])
-{
-	static const char *const variables[] = { "AWS_REGION", "AWS_DEFAULT_REGION" };
-	const char *region = acc->region;
-
-	snprintf(from, 64, "--region");
-	for (size_t i = 0; !region && i < ARRAY_LEN(variables); i++) {
-		region = aws_env(acc->aws, variables[i]);
-		snprintf(from, 64, "%s", variables[i]);
-	}
-	if (!region) {
-		region = aws_profile_get(p, "region");
-		snprintf(from, 64, "profile %.50s", text_safe(p->name).s);
-	}
-	return region;
-}
 
 static int region_find(struct aws_endpoint *out, const struct aws_account *acc,
 		       const struct aws_profile *p, const char *region, struct aws_error *error)
@@ -74,77 +35,92 @@ static int region_find(struct aws_endpoint *out, const struct aws_account *acc,
 			       text_safe(p->name).s);
 		return ST_EINVAL;
 	}
-	if (!aws_region_is_valid(region))
-		return aws_error_set(error, ST_EINVAL,
-				     "Provided region_name '%s' doesn't match a supported format.",
-				     text_safe(region).s);
-	text_copy(out->region, sizeof(out->region), region);
-	text_copy(out->sign_region, sizeof(out->sign_region), region);
-	return 0;
-}
-
-/* "services = x" of a profile and "[services x]" with a nested "ssm =" (the service's id) that holds endpoint_url. */
-static char *services_url(const struct aws_profile *p, const char *id)
-{
-	const char *name = aws_profile_get(p, "services"), *block, *line;
-	char section[300];
-
-	if (!name || !p->config || strlen(name) > 256)
-		return NULL;
-	snprintf(section, sizeof(section), "services %s", name);
-	if (!(block = aws_ini_get(p->config, section, id)))
-		return NULL;
-	for (line = strchr(block, '\n'); line; line = strchr(line, '\n')) {
-		size_t word;
-
-		line++;
-		word = strcspn(line, " \t=\n");
-		if (word == strlen("endpoint_url") && strncmp(line, "endpoint_url", word) == 0) {
-			const char *value = line + word + strspn(line + word, " \t=");
-
-			return strndup(value, strcspn(value, " \t\n"));
-		}
+	if (aws_region_is_valid(region)) {
+		out->fips = aws_region_plain(out->region, region);
+		if (aws_region_is_valid(out->region))
+			return 0;
 	}
-	return NULL;
+	aws_error_set(error, ST_EINVAL,
+		      "Provided region_name '%s' doesn't match a supported format.",
+		      text_safe(region).s);
+	if (out->region_from[0])
+		aws_error_hint(error, "it is from %s", out->region_from);
+	return ST_EINVAL;
 }
 
-/* Return: the configured URL, caller frees; NULL if there is none */
-static char *url_configured(const struct aws_account *acc, const struct aws_profile *p,
-			    const char *id)
-{
-	const struct aws *a = acc->aws;
-	const char *off = aws_env(a, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), *url;
-	char *nested, variable[64];
+/* ---- configured URLs ---- */
 
-	if (acc->endpoint_url && strcmp(id, "ssm") == 0) /* of the ssm API alone */
-		return strdup(acc->endpoint_url);
+/* botocore utils.py ensure_boolean(); environment before profile */
+static bool flag(const struct aws_account *acc, const struct aws_profile *p, const char *variable,
+		 const char *key)
+{
+	const char *value = aws_env(acc->aws, variable);
+
+	if (!value)
+		value = aws_profile_get(p, key);
+	return value && strcasecmp(value, "true") == 0;
+}
+
+static int copy_of(char **out, const char *value, struct aws_error *error)
+{
+	*out = strdup(value);
+	return *out ? 0 : aws_error_set(error, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
+}
+
+/* "services = x" of the profile and "[services x]" with a nested "ssm =" (the service's id) that holds endpoint_url. */
+static int url_of_services(char **out, const struct aws_profile *p, const char *id,
+			   struct aws_error *error)
+{
+	const char *name = aws_profile_get(p, "services"), *section;
+	int err;
+
+	if (!name)
+		return 0;
+	section = p->config ? aws_ini_section(p->config, "services", name) : NULL;
+	if (!section)
+		return aws_error_set(error, ST_EINVAL,
+				     "The profile is configured to use the services section but "
+				     "the \"%s\" services configuration does not exist.",
+				     text_safe(name).s);
+	err = aws_ini_nested(out, p->config, section, id, "endpoint_url");
+	if (err == ST_ENOENT)
+		return 0;
+	return err < 0 ? aws_error_set(error, err, "%s", st_strerror(err)) : 0;
+}
+
+static int url_of_profile(char **out, const struct aws_profile *p, const char *id,
+			  struct aws_error *error)
+{
+	const char *url;
+	int err = url_of_services(out, p, id, error);
+
+	if (err < 0 || *out)
+		return err;
+	url = aws_profile_get(p, "endpoint_url");
+	return url ? copy_of(out, url, error) : 0;
+}
+
+/* Return: 0 and *@out (caller frees; NULL: nothing is configured) or the error's code */
+static int url_configured(char **out, const struct aws_account *acc, const struct aws_profile *p,
+			  enum aws_service service, struct aws_error *error)
+{
+	const char *id = aws_services[service].id, *url;
+	char variable[64];
+
+	*out = NULL;
+	if (acc->endpoint_url && service == AWS_SSM)
+		return copy_of(out, acc->endpoint_url, error);
+	if (flag(acc, p, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls"))
+		return 0;
 	snprintf(variable, sizeof(variable), "AWS_ENDPOINT_URL_%s", id);
 	for (char *c = variable; *c; c++)
 		*c = (char)toupper((unsigned char)*c);
-	if (!off)
-		off = aws_profile_get(p, "ignore_configured_endpoint_urls");
-	if (off && strcasecmp(off, "true") == 0)
-		return NULL;
-	if ((url = aws_env(a, variable)) || (url = aws_env(a, "AWS_ENDPOINT_URL")))
-		return strdup(url);
-	if ((nested = services_url(p, id)))
-		return nested;
-	url = aws_profile_get(p, "endpoint_url");
-	return url ? strdup(url) : NULL;
+	if ((url = aws_env(acc->aws, variable)) || (url = aws_env(acc->aws, "AWS_ENDPOINT_URL")))
+		return copy_of(out, url, error);
+	return url_of_profile(out, p, id, error);
 }
 
-static char *url_of_region(const char *region, const char *prefix)
-{
-	char *url;
-	size_t i = 0;
-
-	while (strncmp(region, partitions[i].region_prefix, strlen(partitions[i].region_prefix)) !=
-	       0)
-		i++;
-	if (asprintf(&url, "https://%s.%s.%s/", prefix, region, partitions[i].suffix) < 0)
-		return NULL;
-	return url;
-}
+/* ---- URLs ---- */
 
 static char *url_part(CURLU *u, CURLUPart part, unsigned flags)
 {
@@ -197,6 +173,11 @@ static bool url_is_scheme(CURLU *u, const char *scheme)
 	return is;
 }
 
+static bool url_is_bare(CURLU *u)
+{
+	return !url_has(u, CURLUPART_QUERY) && !url_has(u, CURLUPART_FRAGMENT);
+}
+
 static bool endpoint_read(struct aws_endpoint *out, CURLU *u, const char *url)
 {
 	char *whole;
@@ -206,8 +187,7 @@ static bool endpoint_read(struct aws_endpoint *out, CURLU *u, const char *url)
 	out->tls = url_is_scheme(u, "https");
 	if (!out->tls && !url_is_scheme(u, "http"))
 		return false;
-	if (url_has(u, CURLUPART_QUERY) || url_has(u, CURLUPART_FRAGMENT) ||
-	    url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
+	if (url_has(u, CURLUPART_USER) || url_has(u, CURLUPART_PASSWORD))
 		return false;
 	if (!url_host(u, out->host) || !(out->port = url_port(u)))
 		return false;
@@ -219,22 +199,39 @@ static bool endpoint_read(struct aws_endpoint *out, CURLU *u, const char *url)
 	return out->url != NULL;
 }
 
-static int url_find(struct aws_endpoint *out, const struct aws_account *acc,
-		    const struct aws_profile *p, enum aws_service service, struct aws_error *error)
+/* @bare: without query and fragment */
+static int endpoint_set(struct aws_endpoint *out, const char *url, bool bare,
+			struct aws_error *error)
 {
-	char *url = url_configured(acc, p, aws_services[service].id);
 	CURLU *u = curl_url();
 	int err = 0;
 
-	if (!url)
-		url = url_of_region(out->region, aws_services[service].prefix);
-	if (!url || !u)
+	if (!u)
 		err = aws_error_set(error, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
-	else if (!endpoint_read(out, u, url))
+	else if (!endpoint_read(out, u, url) || (bare && !url_is_bare(u)))
 		err = aws_error_set(error, ST_EINVAL,
 				    "Invalid endpoint: %s (https://host[:port][/path] is expected)",
-				    text_safe(url).s);
+				    /* it may hold a password */
+				    strchr(url, '@') ? "a URL with '@'" : text_safe(url).s);
 	curl_url_cleanup(u);
+	return err;
+}
+
+static int url_find(struct aws_endpoint *out, const struct aws_account *acc,
+		    const struct aws_profile *p, enum aws_service service, struct aws_error *error)
+{
+	char host[AWS_HOST_MAX], built[AWS_HOST_MAX + 16], *url;
+	const bool fips = flag(acc, p, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint") || out->fips;
+	const bool dual = flag(acc, p, "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint");
+	int err = url_configured(&url, acc, p, service, error);
+
+	if (err < 0)
+		return err;
+	aws_host_find(host, out->sign_region, service, out->region, fips, dual);
+	if (url) /* who serves that is signed for in the region that was chosen */
+		text_copy(out->sign_region, sizeof(out->sign_region), out->region);
+	snprintf(built, sizeof(built), "https://%s/", host);
+	err = endpoint_set(out, url ? url : built, true, error);
 	free(url);
 	return err;
 }
@@ -248,78 +245,32 @@ int aws_ca_bundle_find(char **out, const struct aws_account *acc, const struct a
 		path = aws_env(acc->aws, "AWS_CA_BUNDLE");
 	if (!path)
 		path = aws_profile_get(p, "ca_bundle");
+	if (!path)
+		path = aws_env(acc->aws, "REQUESTS_CA_BUNDLE");
 	if (path && !(*out = aws_path_expand(acc->aws, path)))
 		return ST_ENOMEM;
 	return 0;
 }
 
-/* One entry of NO_PROXY: the name itself or what ends in ".name"; with a port if the entry has one. */
-static bool entry_covers(const char *entry, size_t len, const char *host, const char *host_port)
+/* ---- the proxy ---- */
+
+/* libcurl's own default for a proxy without a port is 1080: the URL gets the one of its scheme. */
+static bool proxy_read(struct aws_endpoint *out, CURLU *u)
 {
-	const char *const forms[] = { host, host_port };
+	char port[8], *whole;
 
-	while (len && *entry == '.') {
-		entry++;
-		len--;
-	}
-	for (size_t i = 0; len && i < ARRAY_LEN(forms); i++) {
-		size_t whole = strlen(forms[i]);
-		const char *tail;
-
-		if (whole < len)
-			continue;
-		tail = forms[i] + whole - len;
-		if (strncasecmp(tail, entry, len) == 0 && (whole == len || tail[-1] == '.'))
-			return true;
-	}
-	return false;
-}
-
-static bool is_bypassed(const char *list, const char *host, uint16_t port)
-{
-	char host_port[AWS_HOST_MAX + 8];
-
-	if (strcmp(list, "*") == 0)
-		return true;
-	snprintf(host_port, sizeof(host_port), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-	while (*list) {
-		size_t len;
-
-		list += strspn(list, ", \t");
-		len = strcspn(list, ", \t");
-		if (entry_covers(list, len, host, host_port))
-			return true;
-		list += len;
-	}
-	return false;
-}
-
-/* The lower-case name wins, also when it is set to nothing. */
-static const char *env_either(const struct aws *a, const char *lower, const char *upper)
-{
-	const char *value = a->getenv ? a->getenv(a->getenv_ctx, lower) : NULL;
-
-	if (!value && a->getenv)
-		value = a->getenv(a->getenv_ctx, upper);
-	return value && *value ? value : NULL;
-}
-
-int aws_proxy_find(char **out, const struct aws *a, bool tls, const char *host, uint16_t port)
-{
-	const char *url = tls ? env_either(a, "https_proxy", "HTTPS_PROXY")
-			      : env_either(a, "http_proxy", "HTTP_PROXY");
-	const char *except = env_either(a, "no_proxy", "NO_PROXY");
-
-	*out = NULL;
-	if (!url || (except && is_bypassed(except, host, port)))
-		return 0;
-	if (strncasecmp(url, "http:", 5) == 0 || strncasecmp(url, "https:", 6) == 0)
-		return (*out = strdup(url)) ? 0 : ST_ENOMEM;
-	if (asprintf(out, "http:%s%s", strncmp(url, "//", 2) != 0 ? "//" : "", url) < 0) {
-		*out = NULL;
-		return ST_ENOMEM;
-	}
-	return 0;
+	if (curl_url_set(u, CURLUPART_URL, out->proxy, 0) != CURLUE_OK ||
+	    (!url_is_scheme(u, "http") && !url_is_scheme(u, "https")) ||
+	    !url_host(u, out->proxy_host) || !(out->proxy_port = url_port(u)))
+		return false;
+	snprintf(port, sizeof(port), "%u", out->proxy_port);
+	if (curl_url_set(u, CURLUPART_PORT, port, 0) != CURLUE_OK ||
+	    !(whole = url_part(u, CURLUPART_URL, 0)))
+		return false;
+	aws_secret_free(out->proxy);
+	out->proxy = strdup(whole);
+	curl_free(whole);
+	return out->proxy != NULL;
 }
 
 static int proxy_find(struct aws_endpoint *out, const struct aws *a, struct aws_error *error)
@@ -333,8 +284,7 @@ static int proxy_find(struct aws_endpoint *out, const struct aws *a, struct aws_
 		return 0;
 	if (!(u = curl_url()))
 		return aws_error_set(error, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
-	fits = curl_url_set(u, CURLUPART_URL, out->proxy, 0) == CURLUE_OK &&
-	       url_host(u, out->proxy_host) && (out->proxy_port = url_port(u)) != 0;
+	fits = proxy_read(out, u);
 	curl_url_cleanup(u);
 	if (fits)
 		return 0;
@@ -344,6 +294,8 @@ static int proxy_find(struct aws_endpoint *out, const struct aws *a, struct aws_
 	aws_error_hint(error, "http://[user:password@]host[:port] is expected");
 	return ST_EINVAL;
 }
+
+/* ---- the whole ---- */
 
 int aws_endpoint_find(struct aws_endpoint *out, const struct aws_account *acc,
 		      const struct aws_profile *p, enum aws_service service, const char *region,
@@ -369,18 +321,11 @@ fail:
 int aws_endpoint_url(struct aws_endpoint *out, const struct aws_account *acc, const char *url,
 		     struct aws_error *error)
 {
-	CURLU *u = curl_url();
-	int err = 0;
+	int err;
 
 	*out = (struct aws_endpoint){ 0 };
-	if (!u)
-		err = aws_error_set(error, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
-	else if (!endpoint_read(out, u, url))
-		err = aws_error_set(error, ST_EINVAL,
-				    "Invalid URL: %s (http[s]://host[:port][/path] is expected)",
-				    text_safe(url).s);
-	curl_url_cleanup(u);
-	if (!err)
+	err = endpoint_set(out, url, false, error);
+	if (!err && !aws_proxy_is_never(out->host))
 		err = proxy_find(out, acc->aws, error);
 	if (err < 0)
 		aws_endpoint_fini(out);

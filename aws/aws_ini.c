@@ -2,11 +2,14 @@
 /*
  * aws_ini.c - ~/.aws/config and ~/.aws/credentials, as botocore reads them
  *
- * Theory of operation: botocore uses Python's RawConfigParser(default_section=None), and so do we, rule by rule:
+ * Theory of operation: botocore uses Python's RawConfigParser, and we do as that does, rule by rule:
  * a line whose first letter is # or ; is a comment (nothing else is: "key = v # x" keeps its end); a section header runs to
  * the line's last ]; the first = or : ends a key, which is lower-cased; a line indented deeper than its key
  * continues the value, joined by '\n'; a section or key given twice, a key before any section and a line without
- * = or : make the whole file unreadable. Values are never unquoted. A value that begins with '\n' is a nested section.
+ * = or : make the whole file unreadable, and so does a byte that is not UTF-8. Blanks are Unicode's (a no-break space that was
+ * pasted is one). Values are never unquoted. What stands in [DEFAULT] counts in every section that lacks it. A value that
+ * begins with '\n' is a nested section, and each of its lines needs a =. Ours: a NUL byte is refused, and of a key
+ * only A to Z are lower-cased.
  * Source: CPython 3.11 Lib/configparser.py _read(); botocore 1.29 configloader.py raw_config_parse(), build_profile_map()
  */
 #include <ctype.h>
@@ -16,6 +19,7 @@
 #include "aws/aws_internal.h"
 #include "base/codec.h"
 #include "base/err.h"
+#include "base/text.h"
 
 #define INI_ITEMS_MAX 65536U /* ours: sections and keys of one file */
 
@@ -24,6 +28,7 @@ struct item {
 	char *section;
 	char *key;
 	char *value;
+	uint32_t line; /* from 1 */
 };
 
 struct aws_ini {
@@ -41,23 +46,62 @@ struct reader {
 	size_t section_at;  /* SIZE_MAX before the first header */
 	size_t blank_lines; /* inside the current value, kept only if more follows */
 	bool in_value;
-	size_t indent; /* of the current key */
+	size_t indent; /* of the current key, in characters */
+	uint32_t line;
 };
 
-static bool is_blank(char c)
+/* Python's str.isspace() */
+static bool is_blank(uint32_t c)
 {
-	return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f);
+	return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f) || c == 0x85 ||
+	       c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+	       c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-static struct span trim(struct span s)
+/* The first or the last character, which is valid: lines are checked before. Return: its bytes if it is blank, else 0 */
+static size_t blank_first(struct span s)
 {
-	while (s.len && is_blank(s.p[0])) {
-		s.p++;
-		s.len--;
+	uint32_t c = 0;
+	size_t n = text_utf8_get(s.p, s.len, &c);
+
+	return is_blank(c) ? n : 0;
+}
+
+static size_t blank_last(struct span s)
+{
+	size_t n = 1;
+
+	while (n < s.len && ((uint8_t)s.p[s.len - n] & 0xc0) == 0x80)
+		n++;
+	return s.len ? blank_first((struct span){ s.p + s.len - n, n }) : 0;
+}
+
+/* @indent: blanks before it; may be NULL */
+static struct span trim(struct span s, size_t *indent)
+{
+	size_t n, before = 0;
+
+	for (; (n = blank_first(s)); before++) {
+		s.p += n;
+		s.len -= n;
 	}
-	while (s.len && is_blank(s.p[s.len - 1]))
-		s.len--;
+	while ((n = blank_last(s)))
+		s.len -= n;
+	if (indent)
+		*indent = before;
 	return s;
+}
+
+static bool is_utf8(struct span s)
+{
+	uint32_t c;
+	size_t n = 0;
+
+	while (s.len && (n = text_utf8_get(s.p, s.len, &c)) && c) {
+		s.p += n;
+		s.len -= n;
+	}
+	return s.len == 0;
 }
 
 static char *span_dup(struct span s)
@@ -87,9 +131,10 @@ void aws_ini_free(struct aws_ini *ini)
 	free(ini);
 }
 
-static int ini_add(struct aws_ini *ini, char *section, char *key, char *value)
+static int ini_add(struct reader *r, char *section, char *key, char *value)
 {
-	struct item it = { .section = section, .key = key, .value = value };
+	struct item it = { .section = section, .key = key, .value = value, .line = r->line };
+	struct aws_ini *ini = r->ini;
 
 	if ((!section && !key) || (key && !value) || ini->n >= INI_ITEMS_MAX)
 		goto fail;
@@ -117,6 +162,8 @@ static size_t section_find(const struct aws_ini *ini, struct span name)
 	return SIZE_MAX;
 }
 
+static const char defaults[] = "DEFAULT"; /* may come more than once */
+
 static int read_header(struct reader *r, struct span line)
 {
 	const char *end = memrchr(line.p, ']', line.len);
@@ -125,11 +172,11 @@ static int read_header(struct reader *r, struct span line)
 	if (!end || end == line.p + 1)
 		return ST_EFORMAT;
 	name = (struct span){ line.p + 1, (size_t)(end - line.p) - 1 };
-	if (section_find(r->ini, name) != SIZE_MAX)
+	if (!span_is(name, defaults) && section_find(r->ini, name) != SIZE_MAX)
 		return ST_EFORMAT;
 	r->in_value = false;
 	r->section_at = r->ini->n;
-	return ini_add(r->ini, span_dup(name), NULL, NULL);
+	return ini_add(r, span_dup(name), NULL, NULL);
 }
 
 /* A section's keys stand behind it, up to the next section. */
@@ -141,6 +188,25 @@ static struct item *key_find(const struct aws_ini *ini, size_t section_at, const
 	return NULL;
 }
 
+/* The same in all sections of that name. */
+static struct item *default_find(const struct aws_ini *ini, const char *key)
+{
+	struct item *found = NULL;
+
+	for (size_t i = 0; i < ini->n && !found; i++)
+		if (ini->items[i].section && strcmp(ini->items[i].section, defaults) == 0)
+			found = key_find(ini, i, key);
+	return found;
+}
+
+static bool is_given(const struct reader *r, const char *key)
+{
+	const char *section = r->ini->items[r->section_at].section;
+
+	return strcmp(section, defaults) == 0 ? default_find(r->ini, key) != NULL
+					      : key_find(r->ini, r->section_at, key) != NULL;
+}
+
 static int read_key(struct reader *r, struct span line)
 {
 	size_t at = 0;
@@ -149,21 +215,21 @@ static int read_key(struct reader *r, struct span line)
 
 	while (at < line.len && line.p[at] != '=' && line.p[at] != ':')
 		at++;
-	name = trim((struct span){ line.p, at });
+	name = trim((struct span){ line.p, at }, NULL);
 	if (at == line.len || !name.len)
 		return ST_EFORMAT;
-	value = trim((struct span){ line.p + at + 1, line.len - at - 1 });
+	value = trim((struct span){ line.p + at + 1, line.len - at - 1 }, NULL);
 	if (!(key = span_dup(name)))
 		return ST_ENOMEM;
 	for (char *c = key; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
-	if (key_find(r->ini, r->section_at, key)) {
+	if (is_given(r, key)) {
 		free(key);
 		return ST_EFORMAT;
 	}
 	r->in_value = true;
 	r->blank_lines = 0;
-	return ini_add(r->ini, NULL, key, span_dup(value));
+	return ini_add(r, NULL, key, span_dup(value));
 }
 
 static int read_more(struct reader *r, struct span line)
@@ -186,11 +252,12 @@ static int read_more(struct reader *r, struct span line)
 
 static int read_line(struct reader *r, struct span raw)
 {
-	struct span line = trim(raw);
-	size_t indent = (size_t)(line.p - raw.p);
+	struct span line;
+	size_t indent;
 
-	if (memchr(raw.p, '\0', raw.len))
+	if (!is_utf8(raw)) /* nor a NUL */
 		return ST_EFORMAT;
+	line = trim(raw, &indent);
 	if (!line.len) {
 		r->blank_lines += r->in_value;
 		return 0;
@@ -205,28 +272,101 @@ static int read_line(struct reader *r, struct span raw)
 	return r->section_at == SIZE_MAX ? ST_EFORMAT : read_key(r, line);
 }
 
-int aws_ini_parse(struct aws_ini **out, const char *text, size_t len, uint32_t *bad_line)
+static int read_text(struct reader *r, const char *text, size_t len)
 {
-	struct reader r = { .ini = calloc(1, sizeof(*r.ini)), .section_at = SIZE_MAX };
 	size_t at = 0;
-	uint32_t line_no = 0;
 	int err = 0;
 
-	if (!r.ini)
-		return ST_ENOMEM;
 	while (!err && at < len) {
 		size_t end = at;
 
 		while (end < len && text[end] != '\n' && text[end] != '\r')
 			end++;
-		line_no++;
-		err = read_line(&r, (struct span){ text + at, end - at });
+		r->line++;
+		err = read_line(r, (struct span){ text + at, end - at });
 		if (end < len && text[end] == '\r' && end + 1 < len && text[end + 1] == '\n')
 			end++;
 		at = end + 1;
 	}
+	return err;
+}
+
+/* ---- nested sections ---- */
+
+/* The next line of a nested section that is not empty. Return: false: there is none */
+static bool nested_next(const char **at, struct span *line)
+{
+	while (**at) {
+		const size_t len = strcspn(*at, "\n");
+
+		*line = trim((struct span){ *at, len }, NULL);
+		*at += len + ((*at)[len] == '\n');
+		if (line->len)
+			return true;
+	}
+	return false;
+}
+
+static bool is_nested(const char *value)
+{
+	return value && value[0] == '\n';
+}
+
+/* What botocore splits when it has read the file; nobody sees what stands in [DEFAULT] when there is no other section. */
+static int nested_check(struct reader *r)
+{
+	size_t sections = 0;
+
+	for (size_t i = 0; i < r->ini->n; i++)
+		sections += r->ini->items[i].section &&
+			    strcmp(r->ini->items[i].section, defaults) != 0;
+	for (size_t i = 0; sections && i < r->ini->n; i++) {
+		const char *at = r->ini->items[i].value;
+		struct span line;
+
+		while (is_nested(r->ini->items[i].value) && nested_next(&at, &line))
+			if (!memchr(line.p, '=', line.len)) {
+				r->line = r->ini->items[i].line;
+				return ST_EFORMAT;
+			}
+	}
+	return 0;
+}
+
+int aws_ini_nested(char **out, const struct aws_ini *ini, const char *section, const char *block,
+		   const char *key)
+{
+	const char *at = aws_ini_get(ini, section, block);
+	struct span line, found = { NULL, 0 };
+
+	if (!is_nested(at))
+		return ST_ENOENT;
+	while (nested_next(&at, &line)) {
+		const char *mark = memchr(line.p, '=', line.len);
+		const size_t before = mark ? (size_t)(mark - line.p) : line.len;
+
+		if (mark && span_is(trim((struct span){ line.p, before }, NULL), key))
+			found = trim((struct span){ mark + 1, line.len - before - 1 }, NULL);
+	}
+	if (!found.len)
+		return ST_ENOENT;
+	return (*out = span_dup(found)) ? 0 : ST_ENOMEM;
+}
+
+/* ---- the whole ---- */
+
+int aws_ini_parse(struct aws_ini **out, const char *text, size_t len, uint32_t *bad_line)
+{
+	struct reader r = { .ini = calloc(1, sizeof(*r.ini)), .section_at = SIZE_MAX };
+	int err;
+
+	if (!r.ini)
+		return ST_ENOMEM;
+	err = read_text(&r, text, len);
+	if (!err)
+		err = nested_check(&r);
 	if (err) {
-		*bad_line = line_no;
+		*bad_line = r.line;
 		aws_ini_free(r.ini);
 		return err;
 	}
@@ -236,7 +376,8 @@ int aws_ini_parse(struct aws_ini **out, const char *text, size_t len, uint32_t *
 
 bool aws_ini_has(const struct aws_ini *ini, const char *section)
 {
-	return section_find(ini, (struct span){ section, strlen(section) }) != SIZE_MAX;
+	return strcmp(section, defaults) != 0 &&
+	       section_find(ini, (struct span){ section, strlen(section) }) != SIZE_MAX;
 }
 
 const char *aws_ini_get(const struct aws_ini *ini, const char *section, const char *key)
@@ -244,6 +385,8 @@ const char *aws_ini_get(const struct aws_ini *ini, const char *section, const ch
 	size_t at = section_find(ini, (struct span){ section, strlen(section) });
 	const struct item *it = at == SIZE_MAX ? NULL : key_find(ini, at, key);
 
+	if (!it && at != SIZE_MAX)
+		it = default_find(ini, key);
 	return it ? it->value : NULL;
 }
 

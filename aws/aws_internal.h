@@ -90,6 +90,10 @@ const char *aws_ini_profile(const struct aws_ini *ini, const char *profile);
 /** aws_ini_section() - the section "[KIND name]" of the config file, quoted as a profile's ("sso-session x"); the last one wins.
  * Return: NULL if none */
 const char *aws_ini_section(const struct aws_ini *ini, const char *kind, const char *name);
+/** aws_ini_nested() - @key of the lines "key = value" that stand indented below @block of @section; the last one wins.
+ * Return: 0 and *@out (caller frees); ST_ENOENT if absent or empty; ST_ENOMEM */
+int aws_ini_nested(char **out, const struct aws_ini *ini, const char *section, const char *block,
+		   const char *key);
 
 /* aws_profile.c: the two files and one profile of them, read anew for each attempt */
 struct aws_profile {
@@ -264,8 +268,9 @@ struct aws_endpoint {
 	char region[AWS_REGION_MAX]; /* of the account, for messages */
 	char sign_region
 		[AWS_REGION_MAX]; /* of the credential scope: another one for global services */
-	char region_from
-		[64]; /* where the region was found: "--region", "AWS_REGION", "profile x", for hints */
+	/* where the region was found: "--region", "AWS_REGION", "profile x", for hints; "" if the caller named it */
+	char region_from[64];
+	bool fips; /* the region's name asked for it: "fips-x", "x-fips" */
 	char *url; /* with path, normalised; an operation's path is joined with one slash */
 	char host[AWS_HOST_MAX]; /* without brackets */
 	uint16_t port;
@@ -280,20 +285,34 @@ struct aws_endpoint {
 int aws_endpoint_find(struct aws_endpoint *out, const struct aws_account *acc,
 		      const struct aws_profile *p, enum aws_service service, const char *region,
 		      struct aws_error *error);
-/** aws_endpoint_url() - for a plain URL that isn't AWS's (container, IMDS). Return: as aws_endpoint_find() */
+/** aws_endpoint_url() - for a plain URL that isn't AWS's (container, IMDS), with a query if it has one; no proxy for loopback
+ * and link-local addresses. Return: as aws_endpoint_find() */
 int aws_endpoint_url(struct aws_endpoint *out, const struct aws_account *acc, const char *url,
 		     struct aws_error *error);
 void aws_endpoint_fini(struct aws_endpoint *e);
+/** aws_ca_bundle_find() - Return: 0 and *@out (NULL: the system's; caller frees); ST_ENOMEM */
+int aws_ca_bundle_find(char **out, const struct aws_account *acc, const struct aws_profile *p);
+/** aws_path_expand() - "~", "$HOME" and "${HOME}" at the beginning with the caller's home; caller frees; NULL without memory */
+char *aws_path_expand(const struct aws *a, const char *path);
+
+/* aws_region.c */
 /** aws_region_find() - Return: the region, valid as long as @acc and @p; NULL: none. *@from: where it was found */
 const char *aws_region_find(const struct aws_account *acc, const struct aws_profile *p,
 			    char from[64]);
+bool aws_region_is_valid(const char *region);
+/** aws_region_plain() - "fips-x" and "x-fips" as "x". Return: true if it was one of these */
+bool aws_region_plain(char out[AWS_REGION_MAX], const char *region);
+
+/* aws_partition.c */
+/** aws_host_find() - the service's host and the region of its signature; any valid @region has one */
+void aws_host_find(char host[AWS_HOST_MAX], char sign_region[AWS_REGION_MAX],
+		   enum aws_service service, const char *region, bool fips, bool dual_stack);
+
+/* aws_proxy.c */
 /** aws_proxy_find() - as Python's urllib chooses. Return: 0 and *@out (NULL: none; caller frees); ST_ENOMEM */
 int aws_proxy_find(char **out, const struct aws *a, bool tls, const char *host, uint16_t port);
-bool aws_region_is_valid(const char *region);
-/** aws_ca_bundle_find() - Return: 0 and *@out (NULL: the system's; caller frees); ST_ENOMEM */
-int aws_ca_bundle_find(char **out, const struct aws_account *acc, const struct aws_profile *p);
-/** aws_path_expand() - "~" and "~/x" with the caller's home; caller frees; NULL without memory */
-char *aws_path_expand(const struct aws *a, const char *path);
+/** aws_proxy_is_never() - a host that is this machine or its link: what is fetched there takes no proxy */
+bool aws_proxy_is_never(const char *host);
 
 /* ---- operations: aws_ops.c (tables), aws_proto.c (what goes out and comes back), aws_xml.c ---- */
 

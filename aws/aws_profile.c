@@ -17,13 +17,19 @@
 #include "base/file.h"
 #include "base/text.h"
 
+/* HOME of the environment is not asked: under sudo it is root's. */
 char *aws_path_expand(const struct aws *a, const char *path)
 {
+	static const char *const home[] = { "~", "$HOME", "${HOME}" };
 	char *out;
 
-	if (path[0] != '~' || (path[1] != '/' && path[1] != '\0'))
-		return strdup(path);
-	return asprintf(&out, "%s%s", a->home, path + 1) < 0 ? NULL : out;
+	for (size_t i = 0; i < ARRAY_LEN(home); i++) {
+		const size_t len = strlen(home[i]);
+
+		if (strncmp(path, home[i], len) == 0 && (path[len] == '/' || path[len] == '\0'))
+			return asprintf(&out, "%s%s", a->home, path + len) < 0 ? NULL : out;
+	}
+	return strdup(path);
 }
 
 static int read_error(struct aws_error *error, const char *path, int err, int os_errno)

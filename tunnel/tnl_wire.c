@@ -311,7 +311,7 @@ static int dial_choose(struct tnl_wire *w)
 	w->dial = url;
 	if (u->o.data_endpoint != NULL)
 		return tnl_url_parse(&w->dial, u->o.data_endpoint, url.port);
-	proxy = aws_account_proxy(u->o.account, url.host);
+	proxy = aws_account_proxy(u->o.account, port == 443, url.host, url.port);
 	if (proxy == NULL)
 		return 0;
 	w->via_proxy = true;
