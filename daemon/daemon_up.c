@@ -44,6 +44,7 @@ static int fork_helpers(struct daemon *d, int *runner_fd)
 		[SVC_AWS_WRITE] = { .name = "aws-write", .fn = aws_write_job },
 		[SVC_AWS_PROCESS] = { .name = "credential_process", .fn = aws_process_job },
 	};
+	const char *env[IDENTITY_ENV_MAX + 1];
 	const struct run_identity id = {
 		.uid = d->id.uid,
 		.gid = d->id.gid,
@@ -52,10 +53,11 @@ static int fork_helpers(struct daemon *d, int *runner_fd)
 		.home = d->id.home,
 		.user = d->id.user,
 		.shell = d->id.shell,
-		.env = (const char *const *)d->id.env,
+		.env = env,
 	};
 	int keeper_pid, runner_pid, r;
 
+	identity_job_env(&d->id, env);
 	if ((r = keep_fork(&d->keeper_fd, &keeper_pid, d->name)) < 0)
 		return r;
 	return run_fork(runner_fd, &runner_pid, &id, kinds, SVC_JOB_N);

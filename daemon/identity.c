@@ -35,27 +35,76 @@
 
 extern char **environ;
 
-/* The variables that change what we do; a name that ends in '*' is a prefix. */
-static const char *const kept[] = {
-	"AWS_PROFILE",	      "AWS_DEFAULT_PROFILE",  "AWS_REGION",
-	"AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID",    "AWS_SECRET_ACCESS_KEY",
-	"AWS_SESSION_TOKEN",  "AWS_CONFIG_FILE",      "AWS_SHARED_CREDENTIALS_FILE",
-	"AWS_ENDPOINT_URL",   "AWS_ENDPOINT_URL_SSM", "AWS_CA_BUNDLE",
-	"HTTPS_PROXY",	      "https_proxy",	      "NO_PROXY",
-	"no_proxy",	      "SSH_AUTH_SOCK",	      "XDG_*",
-	"NO_COLOR",
+/* Whether jobs of the runner and the programs that they start see a variable too. */
+enum for_jobs {
+	NOT, /* a secret, or what leads to one */
+	SHOWN,
+	IF_BARE, /* a URL: not if it has an '@', for that may be a password */
 };
 
-static bool is_kept(const char *var)
+/* The variables that change what we do, and no others; a name that ends in '*' is a prefix. */
+static const struct kept {
+	const char *name;
+	enum for_jobs jobs;
+} kept[] = {
+	{ "AWS_PROFILE", SHOWN },
+	{ "AWS_DEFAULT_PROFILE", SHOWN },
+	{ "AWS_REGION", SHOWN },
+	{ "AWS_DEFAULT_REGION", SHOWN },
+	{ "AWS_CONFIG_FILE", SHOWN },
+	{ "AWS_SHARED_CREDENTIALS_FILE", SHOWN },
+	{ "AWS_CA_BUNDLE", SHOWN },
+	{ "REQUESTS_CA_BUNDLE", SHOWN },
+	{ "AWS_ACCESS_KEY_ID", NOT },
+	{ "AWS_SECRET_ACCESS_KEY", NOT },
+	{ "AWS_SESSION_TOKEN", NOT },
+	{ "AWS_SECURITY_TOKEN", NOT },
+	{ "AWS_ROLE_ARN", SHOWN },
+	{ "AWS_ROLE_SESSION_NAME", SHOWN },
+	{ "AWS_WEB_IDENTITY_TOKEN_FILE", SHOWN },
+	{ "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", NOT },
+	{ "AWS_CONTAINER_CREDENTIALS_FULL_URI", NOT },
+	{ "AWS_CONTAINER_AUTHORIZATION_TOKEN", NOT },
+	{ "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", NOT },
+	{ "AWS_EC2_METADATA_*", IF_BARE },
+	{ "AWS_IMDS_USE_IPV6", SHOWN },
+	{ "AWS_METADATA_SERVICE_TIMEOUT", SHOWN },
+	{ "AWS_METADATA_SERVICE_NUM_ATTEMPTS", SHOWN },
+	{ "AWS_ENDPOINT_URL", IF_BARE },
+	{ "AWS_ENDPOINT_URL_SSM", IF_BARE },
+	{ "AWS_ENDPOINT_URL_EC2", IF_BARE },
+	{ "AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT", IF_BARE },
+	{ "AWS_ENDPOINT_URL_STS", IF_BARE },
+	{ "AWS_ENDPOINT_URL_SSO", IF_BARE },
+	{ "AWS_ENDPOINT_URL_SSO_OIDC", IF_BARE },
+	{ "AWS_ENDPOINT_URL_ROUTE_53", IF_BARE },
+	{ "AWS_ENDPOINT_URL_KMS", IF_BARE },
+	{ "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", SHOWN },
+	{ "AWS_USE_FIPS_ENDPOINT", SHOWN },
+	{ "AWS_USE_DUALSTACK_ENDPOINT", SHOWN },
+	{ "HTTPS_PROXY", IF_BARE },
+	{ "https_proxy", IF_BARE },
+	{ "HTTP_PROXY", IF_BARE },
+	{ "http_proxy", IF_BARE },
+	{ "NO_PROXY", SHOWN },
+	{ "no_proxy", SHOWN },
+	{ "SSH_AUTH_SOCK", SHOWN },
+	{ "XDG_*", SHOWN },
+	{ "NO_COLOR", SHOWN },
+};
+
+/* Return: the row of "NAME=value"; NULL: none */
+static const struct kept *kept_find(const char *var)
 {
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
-		size_t n = strlen(kept[i]);
+		const char *name = kept[i].name;
+		size_t n = strlen(name);
 
-		if (kept[i][n - 1] == '*' ? strncmp(var, kept[i], n - 1) == 0
-					  : strncmp(var, kept[i], n) == 0 && var[n] == '=')
-			return true;
+		if (name[n - 1] == '*' ? strncmp(var, name, n - 1) == 0
+				       : strncmp(var, name, n) == 0 && var[n] == '=')
+			return &kept[i];
 	}
-	return false;
+	return NULL;
 }
 
 static bool env_has(const struct identity *id, const char *var)
@@ -71,8 +120,13 @@ static bool env_has(const struct identity *id, const char *var)
 /* Keeps @var if it matters and is not there yet. Return: true if it was taken. */
 static bool env_take(struct identity *id, const char *var)
 {
-	if (!strchr(var, '=') || !is_kept(var) || env_has(id, var) || id->n_env >= IDENTITY_ENV_MAX)
+	if (!strchr(var, '=') || !kept_find(var) || env_has(id, var))
 		return false;
+	if (id->n_env >= IDENTITY_ENV_MAX) {
+		log_warn("%.*s is left aside: more than %u variables are set for this program",
+			 (int)strcspn(var, "="), text_safe(var).s, IDENTITY_ENV_MAX);
+		return false;
+	}
 	char *copy = strdup(var);
 	if (!copy)
 		return false;
@@ -284,6 +338,23 @@ const char *identity_getenv(void *ctx, const char *name)
 		if (strncmp(id->env[i], name, n) == 0 && id->env[i][n] == '=')
 			return id->env[i] + n + 1;
 	return NULL;
+}
+
+static bool is_for_jobs(const char *var)
+{
+	const struct kept *row = kept_find(var);
+
+	return row->jobs == SHOWN || (row->jobs == IF_BARE && !strchr(var, '@'));
+}
+
+void identity_job_env(const struct identity *id, const char *out[IDENTITY_ENV_MAX + 1])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < id->n_env; i++)
+		if (is_for_jobs(id->env[i]))
+			out[n++] = id->env[i];
+	out[n] = NULL;
 }
 
 static int drop_ids(const struct identity *id)

@@ -15,7 +15,7 @@
 #define IDENTITY_USER "ssm-tun" /* the system user when nobody called: a unit, a CI job */
 #define IDENTITY_STATE "/var/lib/ssm-tun"
 #define IDENTITY_GROUPS_MAX 256
-#define IDENTITY_ENV_MAX 64U /* variables that are kept */
+#define IDENTITY_ENV_MAX 96U /* variables that are kept; beyond: told and left aside */
 
 struct identity {
 	uid_t uid;
@@ -41,6 +41,10 @@ void identity_fini(struct identity *id);
 
 /** identity_getenv() - the caller's variable of that name, NULL if unset; @ctx: the struct identity, as void * for callback tables */
 const char *identity_getenv(void *ctx, const char *name);
+
+/** identity_job_env() - which of id->env the runner's jobs and their children may see: no key, no token, no URL with a password;
+ * borrowed from @id, NULL-terminated */
+void identity_job_env(const struct identity *id, const char *out[IDENTITY_ENV_MAX + 1]);
 
 /** identity_assume() - this process becomes the caller for good: groups, gid, uid, no capability but
  * CAP_NET_ADMIN if @keep_net_admin, no_new_privs, no core file, not dumpable. Return: 0; ST_ESYS (logged) */
