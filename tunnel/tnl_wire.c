@@ -67,6 +67,7 @@ struct tnl_wire {
 	handle job;
 	ws_conn conn;
 	struct tnl_url dial; /* where the socket goes: data endpoint, proxy or the URL's host */
+	char *rehosted; /* the URL with the data endpoint's host; secret; NULL: the URL as it is */
 	bool via_proxy;
 	struct net_addr addrs[ADDRS_MAX];
 	size_t n_addrs, addr_at;
@@ -257,7 +258,7 @@ static void ws_start(struct tnl_wire *w)
 	const char *ca = u->o.ca_bundle != NULL ? u->o.ca_bundle
 						: aws_account_ca_bundle(u->o.account);
 	const struct ws_connect_opts o = {
-		.url = w->url,
+		.url = w->rehosted != NULL ? w->rehosted : w->url,
 		.address = { .addr = w->addrs[w->addr_at], .port = w->dial.port },
 		.via_proxy = w->via_proxy,
 		.proxy_auth = w->via_proxy && w->dial.auth[0] != '\0' ? w->dial.auth : NULL,
@@ -297,25 +298,52 @@ static void on_resolved(void *arg, int err, const struct net_addr *addrs, size_t
 	ws_start(w);
 }
 
-/* A TLS URL's default port is 443; the data endpoint replaces the host that is dialled, never the URL. */
+/*
+ * A data endpoint that is a name takes the place of the URL's host altogether, as it does in the AWS clients: in TLS, in Host
+ * and for a proxy. One that is an address has no name to verify: the socket goes there, without proxy, and all else
+ * is the URL's. Source: ssm-protocol 1.2
+ */
+static int data_endpoint_use(struct tnl_wire *w, const struct tnl_url *url, bool *is_address)
+{
+	struct net_addr addr;
+	int r = tnl_url_parse(&w->dial, w->u->o.data_endpoint, url->port);
+
+	if (r < 0)
+		return r;
+	*is_address = net_addr_parse(&addr, w->dial.host) == 0;
+	return *is_address ? 0 : tnl_url_rehost(&w->rehosted, w->url, &w->dial);
+}
+
 static int dial_choose(struct tnl_wire *w)
 {
 	const struct tnl_upstream *u = w->u;
-	const uint16_t port = strncmp(w->url, "ws://", 5) == 0 ? 80 : 443;
 	struct tnl_url url;
+	bool is_address = false;
 	const char *proxy;
+	int r = tnl_url_parse(&url, w->url, strncmp(w->url, "ws://", 5) == 0 ? 80 : 443);
 
 	w->via_proxy = false;
-	if (tnl_url_parse(&url, w->url, port) < 0)
-		return ST_EFORMAT;
+	secret_free(&w->rehosted);
 	w->dial = url;
-	if (u->o.data_endpoint != NULL)
-		return tnl_url_parse(&w->dial, u->o.data_endpoint, url.port);
-	proxy = aws_account_proxy(u->o.account, port == 443, url.host, url.port);
+	if (!r && u->o.data_endpoint != NULL)
+		r = data_endpoint_use(w, &url, &is_address);
+	if (r < 0 || is_address)
+		return r;
+	proxy = aws_account_proxy(u->o.account, url.tls, w->dial.host, w->dial.port);
 	if (proxy == NULL)
 		return 0;
 	w->via_proxy = true;
-	return tnl_url_parse(&w->dial, proxy, 80);
+	r = tnl_url_parse(&w->dial, proxy, 80);
+	return r == 0 && w->dial.tls ? ST_EINVAL : r;
+}
+
+/* What is wrong with the setting that dial_choose() could not use. */
+static const char *dial_source(const struct tnl_wire *w)
+{
+	if (w->via_proxy)
+		return w->dial.tls ? "HTTPS_PROXY, a proxy that wants TLS (https://),"
+				   : "HTTPS_PROXY";
+	return w->u->o.data_endpoint != NULL ? "aws.data_endpoint" : "the service's stream URL";
 }
 
 static void resolve_start(struct tnl_wire *w)
@@ -326,9 +354,7 @@ static void resolve_start(struct tnl_wire *w)
 	set_state(w, WIRE_RESOLVING, "token");
 	if (r < 0) {
 		wire_fail(w, r, true, "%s: %s is no usable address for the WebSocket", u->o.name,
-			  u->o.data_endpoint != NULL ? "aws.data_endpoint"
-			  : w->via_proxy	     ? "HTTPS_PROXY"
-						     : "the service's stream URL");
+			  dial_source(w));
 		return;
 	}
 	r = u->svc->resolve(u->svc->ctx, &w->job, w->dial.host, RESOLVE_MS, on_resolved, w);
@@ -464,6 +490,7 @@ void tnl_wire_free(struct tnl_wire *w)
 	wire_cut(w);
 	loop_timer_cancel(w->u->loop, &w->timer);
 	secret_free(&w->url);
+	secret_free(&w->rehosted);
 	free(w->session_id);
 	codec_wipe(&w->dial, sizeof(w->dial));
 	free(w);

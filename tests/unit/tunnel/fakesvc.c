@@ -67,6 +67,7 @@ struct fakesvc {
 	unsigned int next;
 	handle next_later;
 	struct svc svc;
+	char host[128]; /* the Host header of the last socket */
 };
 
 /* ---- svc ---- */
@@ -108,6 +109,8 @@ static int svc_resolve(void *ctx, handle *out, const char *host, uint32_t timeou
 
 	(void)timeout_ms;
 	l->resolved = done;
+	if (strstr(host, ".local.test"))
+		host = "127.0.0.1";
 	l->err = net_addr_parse(&l->addr, host) < 0 ? ST_ENOENT : 0;
 	return 0;
 }
@@ -138,6 +141,11 @@ static void svc_cancel(void *ctx, handle job)
 			free(l);
 		}
 	}
+}
+
+const char *fakesvc_host(const struct fakesvc *f)
+{
+	return f->host;
 }
 
 const struct svc *fakesvc_svc(struct fakesvc *f)
@@ -451,8 +459,11 @@ static const struct ws_events ws_ev = { on_open, on_message, on_writable, on_clo
 static int on_upgrade(void *arg, ws_req r, const struct ws_request *req,
 		      const struct ws_events **events, void **events_arg)
 {
-	(void)r;
+	struct fakesvc *f = arg;
+	const char *host = ws_req_header(f->ws, r, "host");
+
 	(void)req;
+	snprintf(f->host, sizeof(f->host), "%s", host != NULL ? host : "");
 	*events = &ws_ev;
 	*events_arg = arg;
 	return 0;
@@ -471,11 +482,13 @@ static void reply(struct fakesvc *f, ws_req r, int status, json_t *o)
 
 static void reply_session(struct fakesvc *f, ws_req r, struct ses *s)
 {
-	char url[128];
+	char url[128], at[32];
 	json_t *o;
 
 	snprintf(s->token, sizeof(s->token), "token-%u", ++f->next);
-	snprintf(url, sizeof(url), "ws://127.0.0.1:%u/v1/data-channel/%s", fakesvc_port(f), s->id);
+	snprintf(at, sizeof(at), "127.0.0.1:%u", fakesvc_port(f));
+	snprintf(url, sizeof(url), "ws://%s/v1/data-channel/%s",
+		 f->conf.stream_at ? f->conf.stream_at : at, s->id);
 	o = json_pack("{s:s, s:s, s:s}", "SessionId", s->id, "TokenValue", s->token, "StreamUrl",
 		      url);
 	if (f->conf.max_payload > 0)

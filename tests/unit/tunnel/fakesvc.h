@@ -27,6 +27,8 @@ struct fakesvc_conf {
 	bool repeat_down,
 		repeat_up; /* the agent repeats the next bytes that it relays, once (ssm-protocol, 4.3) */
 	uint32_t max_payload; /* 0: not announced */
+	const char *
+		stream_at; /* "host:port" that stream URLs have; NULL: where the sockets really are */
 };
 
 struct fakesvc_counts {
@@ -46,7 +48,9 @@ void fakesvc_mute(
 	struct fakesvc *f); /* reads no socket of now any more: they stay open and silent */
 void fakesvc_close(struct fakesvc *f, const char *output); /* channel_closed to all */
 
-/** fakesvc_svc() - resolves literal addresses and runs agent jobs, in the next turn */
+/** fakesvc_host() - the Host header of the last socket */
+const char *fakesvc_host(const struct fakesvc *f);
+/** fakesvc_svc() - resolves literal addresses and names below .local.test (127.0.0.1), and runs agent jobs, in the next turn */
 const struct svc *fakesvc_svc(struct fakesvc *f);
 
 #endif

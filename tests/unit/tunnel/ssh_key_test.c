@@ -272,6 +272,11 @@ static void urls(void **state)
 		{ "host", "host", "", 443 },
 		{ "host:99", "host", "", 99 },
 		{ "http://me:p%40ss@proxy:3128", "proxy", "me:p@ss", 3128 },
+		{ "http://me:p@ss@proxy:3128", "proxy", "me:p@ss", 3128 },
+		{ "http://m%3Ae:p%3Ass@proxy", "proxy", "m:e:p:ss", 443 },
+		{ "http://me@proxy", "proxy", "me:", 443 },
+		{ "http://me:@proxy", "proxy", "me:", 443 },
+		{ "http://@proxy", "proxy", "", 443 },
 		{ "", NULL, "", 0 },
 		{ "wss://", NULL, "", 0 },
 		{ "wss://:1", NULL, "", 0 },
@@ -300,6 +305,32 @@ static void urls(void **state)
 	}
 }
 
+static void rehosted(void **state)
+{
+	static const struct {
+		const char *url, *at, *out; /* out NULL: ST_EFORMAT */
+	} rows[] = {
+		{ "wss://a.test/v1/data-channel/s?role=x&cell-number=a+/=", "vpce.test",
+		  "wss://vpce.test/v1/data-channel/s?role=x&cell-number=a+/=" },
+		{ "wss://a.test:8443/x?b=c@d", "vpce.test:99", "wss://vpce.test:99/x?b=c@d" },
+		{ "ws://[::1]:1", "[fd00::1]", "ws://[fd00::1]:443" },
+		{ "wss://a.test?x", "b", "wss://b?x" },
+		{ "a.test/x", "b", NULL },
+	};
+	struct tnl_url at;
+	char *out;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(tnl_url_parse(&at, rows[i].at, 443), 0);
+		assert_int_equal(tnl_url_rehost(&out, rows[i].url, &at),
+				 rows[i].out ? 0 : ST_EFORMAT);
+		if (rows[i].out != NULL)
+			assert_string_equal(out, rows[i].out);
+		free(out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,7 +338,7 @@ int main(void)
 		cmocka_unit_test(encrypted),   cmocka_unit_test(no_private_half_without_passphrase),
 		cmocka_unit_test(agent_list),  cmocka_unit_test(agent_signature),
 		cmocka_unit_test(agent_flags), cmocka_unit_test(agent_job_refuses),
-		cmocka_unit_test(urls),
+		cmocka_unit_test(urls),	       cmocka_unit_test(rehosted),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

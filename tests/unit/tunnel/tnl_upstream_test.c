@@ -2,7 +2,7 @@
 /*
  * tnl_upstream_test.c - whole sessions: a fake service on the loop, a real sshd behind its agent
  *
- * up, data both ways, stop; the socket is cut and the session resumes; the session is over and another comes up;
+ * up, data both ways, stop; data endpoints; the socket is cut and the session resumes; the session is over and another comes up;
  * failures at start: unknown target, target offline, wrong key, wrong host key, nothing on the port, no credentials;
  * failover; held opens; limits, budget, negative cache; two sessions share the channels; agent log-in
  *
@@ -315,6 +315,43 @@ static void up_data_stop(void **state)
 	tnl_upstream_free(w.u);
 	w.u = NULL;
 	world_end();
+}
+
+/* A name takes the place of the stream URL's host, an address only of where the socket goes. */
+static void data_endpoints(void **state)
+{
+	static const struct {
+		const char *stream_at, *endpoint, *host; /* %u: the fake's port */
+	} rows[] = {
+		{ "stream.test", "vpce.local.test:%u", "vpce.local.test:%u" },
+		{ "stream.test:%u", "vpce.local.test", "vpce.local.test:%u" },
+		{ "stream.test:99", "127.0.0.1:%u", "stream.test:99" },
+		{ "stream.test", "127.0.0.1:%u", "stream.test" },
+	};
+	struct tnl_opts o;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[3][64];
+		const char *const from[] = { rows[i].stream_at, rows[i].endpoint, rows[i].host };
+		struct fakesvc_conf c = good();
+
+		world_begin(&c);
+		for (size_t k = 0; k < 3; k++) {
+			const int n = (int)strcspn(from[k], "%");
+
+			snprintf(text[k], sizeof(text[k]), from[k][n] ? "%.*s%u" : "%.*s", n,
+				 from[k], fakesvc_port(w.svc));
+		}
+		c.stream_at = text[0];
+		fakesvc_conf_set(w.svc, &c);
+		o = opts("id_ed25519");
+		o.data_endpoint = text[1];
+		start(&o);
+		AWAIT(w.state == TNL_UP);
+		assert_string_equal(fakesvc_host(w.svc), text[2]);
+		world_end();
+	}
 }
 
 /* Channels that wait for the room of one session are all served. */
@@ -1229,6 +1266,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(up_data_stop),
+		cmocka_unit_test(data_endpoints),
 		cmocka_unit_test(uploads_at_once),
 		cmocka_unit_test(stop_with_flows),
 		cmocka_unit_test(foreign_service_is_paced),
