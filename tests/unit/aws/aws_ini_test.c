@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Cases: each text is read by us and by botocore, which must agree on every profile, key and value, or on that the file
- * can't be read; lines of errors; every prefix of a text; NUL bytes.
+ * can't be read; lines of errors; every prefix of a text; keys of nested sections; NUL bytes. Pairs of files: aws_profile_test.c
  */
 #include "tests/unit/aws/aws_fixture.h"
 
@@ -100,33 +100,60 @@ static void ours(FILE *to, const char *text)
 	aws_ini_free(ini);
 }
 
+/* What the oracle says of one text, up to its "." */
+static void theirs_read(FILE *from, char *out, size_t cap)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	while (fgets(out + len, (int)(cap - len), from) && strcmp(out + len, ".\n") != 0)
+		len += strlen(out + len);
+	out[len] = '\0';
+}
+
+/* Writes all texts. Return: the oracle's command line, to be freed */
+static char *oracle_command(const struct fx *f)
+{
+	char *command = NULL, name[32];
+	size_t len = 0;
+	FILE *to = open_memstream(&command, &len);
+
+	assert_non_null(to);
+	fprintf(to, "/usr/bin/python3 tests/unit/aws/ini_oracle.py");
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		snprintf(name, sizeof(name), "text%zu", i);
+		fx_write(f, name, texts[i]);
+		fprintf(to, " %s/.aws/%s", f->home, name);
+	}
+	fclose(to);
+	return command;
+}
+
 static void test_as_botocore(void **state)
 {
 	struct fx *f = *state;
-	char command[256], path[96];
+	char theirs[4096], path[96], *command = oracle_command(f);
+	FILE *from = popen(command, "r");
 
-	snprintf(path, sizeof(path), "%s/.aws/config", f->home);
-	snprintf(command, sizeof(command), "/usr/bin/python3 tests/unit/aws/ini_oracle.py %s 2>&1",
-		 path);
+	assert_non_null(from);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		char theirs[4096], *mine = NULL;
-		size_t len = 0, n;
-		FILE *to = open_memstream(&mine, &len), *from;
+		char *mine = NULL;
+		size_t len = 0;
+		FILE *to = open_memstream(&mine, &len);
 
 		assert_non_null(to);
 		ours(to, texts[i]);
 		fclose(to);
-		fx_write(f, "config", texts[i]);
-		from = popen(command, "r");
-		assert_non_null(from);
-		n = fread(theirs, 1, sizeof(theirs) - 1, from);
-		theirs[n] = '\0';
-		assert_int_equal(pclose(from), 0);
+		theirs_read(from, theirs, sizeof(theirs));
 		if (strcmp(mine, theirs) != 0)
 			print_error("text %zu:\n%s\n", i, texts[i]);
 		assert_string_equal(mine, theirs);
 		free(mine);
+		snprintf(path, sizeof(path), "%s/.aws/text%zu", f->home, i);
+		unlink(path);
 	}
+	assert_int_equal(pclose(from), 0);
+	free(command);
 }
 
 static void test_bad_line(void **state)
@@ -135,10 +162,9 @@ static void test_bad_line(void **state)
 		const char *text;
 		uint32_t line;
 	} cases[] = {
-		{ "a = b\n", 1 },
-		{ "\n\n[x]\na\n", 4 },
-		{ "[x]\na=1\na=2\n", 3 },
-		{ "[x]\r\n[y]\r\n[x]\r\n", 3 },
+		{ "a = b\n", 1 },	   { "\n\n[x]\na\n", 4 },
+		{ "[x]\na=1\na=2\n", 3 },  { "[x]\r\n[y]\r\n[x]\r\n", 3 },
+		{ "[x]\na=1\n\xff\n", 3 }, { "[x]\na=1\nb =\n  c = d\n  e\n", 3 },
 	};
 
 	(void)state;
@@ -173,6 +199,38 @@ static void test_every_prefix(void **state)
 		}
 }
 
+static void test_nested(void **state)
+{
+	static const char text[] =
+		"[DEFAULT]\nfar =\n  k = 9\n[services 'a b']\nssm =\n k = 1\n\n k=2=3\n # k = 4\n"
+		"  K = 5\n e =\nflat = x\n";
+	static const struct {
+		const char *block, *key, *value; /* NULL: absent */
+	} cases[] = {
+		{ "ssm", "k", "2=3" }, { "ssm", "K", "5" },   { "ssm", "e", NULL },
+		{ "ssm", "g", NULL },  { "flat", "x", NULL }, { "gone", "k", NULL },
+		{ "far", "k", "9" },
+	};
+	struct aws_ini *ini;
+	const char *section;
+	uint32_t line;
+
+	(void)state;
+	assert_int_equal(aws_ini_parse(&ini, text, strlen(text), &line), 0);
+	assert_non_null(section = aws_ini_section(ini, "services", "a b"));
+	assert_null(aws_ini_section(ini, "services", "a"));
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char *value = NULL;
+		int err = aws_ini_nested(&value, ini, section, cases[i].block, cases[i].key);
+
+		assert_int_equal(err, cases[i].value ? 0 : ST_ENOENT);
+		if (cases[i].value)
+			assert_string_equal(value, cases[i].value);
+		free(value);
+	}
+	aws_ini_free(ini);
+}
+
 static void test_nul(void **state)
 {
 	struct aws_ini *ini;
@@ -188,6 +246,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_as_botocore, fx_setup, fx_teardown),
 		cmocka_unit_test(test_bad_line),
 		cmocka_unit_test(test_every_prefix),
+		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_nul),
 	};
 

@@ -5,33 +5,79 @@
  */
 #include "tests/unit/aws/aws_fixture.h"
 
-/* What urllib decides for a URL with these variables, "-" for none; botocore hands it scheme and netloc in this way. */
-static void urllib(char *out, size_t cap, const struct fx *f, const char *url)
+#include <sys/wait.h>
+
+/*
+ * What urllib decides for URLs, a line each, "-" for none; botocore hands it scheme and netloc in this way. Each argument is
+ * a URL and the variables, apart by '|'.
+ */
+static const char script[] =
+	"import os,sys,urllib.request as u,urllib.parse as p\n"
+	"for arg in sys.argv[1:]:\n"
+	" url,*env=arg.split('|')\n"
+	" os.environ.clear()\n"
+	" os.environ.update(e.split('=',1) for e in env)\n"
+	" x=u.getproxies_environment().get(p.urlparse(url).scheme)\n"
+	" print(x if x and not u.proxy_bypass_environment(p.urlparse(url).netloc) else '-')\n";
+
+static FILE *urllib_start(char *const *argv, pid_t *pid)
 {
-	static const char *const script =
-		"import urllib.request as u,urllib.parse as p,sys;url=p.urlparse(sys.argv[1]);"
-		"x=u.getproxies_environment().get(url.scheme);"
-		"print(x if x and not u.proxy_bypass_environment(url.netloc) else '-')";
 	int fds[2];
-	ssize_t n;
-	pid_t pid;
 
 	assert_int_equal(pipe(fds), 0);
-	pid = fork();
-	if (pid == 0) {
+	*pid = fork();
+	if (*pid == 0) {
 		dup2(fds[1], 1);
-		clearenv();
-		for (size_t i = 0; i < f->n_env; i++)
-			if (f->env[i].value)
-				setenv(f->env[i].name, f->env[i].value, 1);
-		execl("/usr/bin/python3", "python3", "-c", script, url, (char *)NULL);
+		execv("/usr/bin/python3", argv);
 		_exit(127);
 	}
 	close(fds[1]);
-	n = read(fds[0], out, cap - 1);
-	assert_true(n > 0);
-	out[n - 1] = '\0';
-	close(fds[0]);
+	return fdopen(fds[0], "r");
+}
+
+static void env_set(struct fx *f, const char *lower, const char *upper, const char *no_lower,
+		    const char *no_upper)
+{
+	f->n_env = 0;
+	fx_setenv(f, "https_proxy", lower);
+	fx_setenv(f, "HTTPS_PROXY", upper);
+	fx_setenv(f, "http_proxy", "http://plain:3");
+	fx_setenv(f, "no_proxy", no_lower);
+	fx_setenv(f, "NO_PROXY", no_upper);
+}
+
+static char *argument(const struct fx *f, const char *url)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	assert_non_null(to);
+	fputs(url, to);
+	for (size_t i = 0; i < f->n_env; i++)
+		if (f->env[i].value)
+			fprintf(to, "|%s=%s", f->env[i].name, f->env[i].value);
+	fclose(to);
+	return text;
+}
+
+/* Return: the proxy for @url, to be freed; NULL: none */
+static char *choose(struct fx *f, const char *url)
+{
+	const size_t n_env = f->n_env;
+	struct aws_account *acc;
+	struct aws_endpoint at;
+	struct aws_error e;
+	char *proxy = NULL;
+
+	f->n_env = 0; /* the URL is taken apart without them */
+	assert_int_equal(aws_account_new(&acc, f->aws, &(struct aws_account_opts){ 0 }), 0);
+	assert_int_equal(aws_endpoint_url(&at, acc, url, &e), 0);
+	aws_account_free(acc);
+	f->n_env = n_env;
+	assert_int_equal(aws_proxy_find(&proxy, f->aws, at.tls, at.host, at.port), 0);
+	aws_endpoint_fini(&at);
+	return proxy;
 }
 
 static void test_as_urllib(void **state)
@@ -81,32 +127,31 @@ static void test_as_urllib(void **state)
 		{ "http://a.test", NULL, "http://u:2", NULL, NULL },
 		{ "http://a.test:8080", NULL, "http://u:2", NULL, "a.test:8080" },
 	};
+	char *argv[ARRAY_LEN(cases) + 4] = { "python3", "-c", (char *)script }, theirs[128];
 	struct fx *f = *state;
+	FILE *oracle;
+	pid_t pid;
+	int status;
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		char theirs[128], *ours = NULL;
-		struct aws_endpoint at = { 0 };
-		struct aws_error e;
-		struct aws_account *acc;
-
-		f->n_env = 0; /* so that the URL is read without a proxy */
-		assert_int_equal(aws_account_new(&acc, f->aws, &(struct aws_account_opts){ 0 }), 0);
-		assert_int_equal(aws_endpoint_url(&at, acc, cases[i].url, &e), 0);
-		aws_account_free(acc);
-		fx_setenv(f, "https_proxy", cases[i].lower);
-		fx_setenv(f, "HTTPS_PROXY", cases[i].upper);
-		fx_setenv(f, "http_proxy", "http://plain:3");
-		fx_setenv(f, "no_proxy", cases[i].no_lower);
-		fx_setenv(f, "NO_PROXY", cases[i].no_upper);
-		urllib(theirs, sizeof(theirs), f, cases[i].url);
-		assert_int_equal(aws_proxy_find(&ours, f->aws, at.tls, at.host, at.port), 0);
-		if (strcmp(ours ? ours : "-", theirs) != 0)
-			fail_msg("%s except %s: %s, urllib %s", cases[i].url,
-				 cases[i].no_upper ? cases[i].no_upper : "-", ours ? ours : "-",
-				 theirs);
-		free(ours);
-		aws_endpoint_fini(&at);
+		env_set(f, cases[i].lower, cases[i].upper, cases[i].no_lower, cases[i].no_upper);
+		argv[3 + i] = argument(f, cases[i].url);
 	}
+	assert_non_null(oracle = urllib_start(argv, &pid));
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char *ours;
+
+		env_set(f, cases[i].lower, cases[i].upper, cases[i].no_lower, cases[i].no_upper);
+		ours = choose(f, cases[i].url);
+		assert_int_equal(fscanf(oracle, "%127s", theirs), 1);
+		if (strcmp(ours ? ours : "-", theirs) != 0)
+			fail_msg("%s: %s, urllib %s", argv[3 + i], ours ? ours : "-", theirs);
+		free(ours);
+		free(argv[3 + i]);
+	}
+	fclose(oracle);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 /* Ours beyond urllib's: the address as people write it. */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""ini_oracle.py - how botocore reads an AWS config file: one "profile key value" a line, or "unreadable"
+"""ini_oracle.py - how botocore reads AWS config files: of each one "profile key value" a line, or "unreadable", then "."
 
 Nested sections are left out, as ours leaves them out. Backslash and newline are escaped.
 """
@@ -9,12 +9,14 @@ import sys
 import botocore.configloader
 import botocore.exceptions
 
-try:
-    loaded = botocore.configloader.load_config(sys.argv[1])
-except botocore.exceptions.BotoCoreError:
-    print('unreadable')
-    sys.exit()
-for profile, values in sorted(loaded['profiles'].items()):
-    for key, value in sorted(values.items()):
-        if isinstance(value, str):
-            print(profile, key, value.replace('\\', '\\\\').replace('\n', '\\n'), sep='\t')
+for path in sys.argv[1:]:
+    try:
+        loaded = botocore.configloader.load_config(path)
+    except botocore.exceptions.BotoCoreError:
+        print('unreadable')
+    else:
+        for profile, values in sorted(loaded['profiles'].items()):
+            for key, value in sorted(values.items()):
+                if isinstance(value, str):
+                    print(profile, key, value.replace('\\', '\\\\').replace('\n', '\\n'), sep='\t')
+    print('.')
