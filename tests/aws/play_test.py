@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """The play as botocore's own clients see it: each operation's answer and errors, each credential source, faults, the journal."""
-import base64
 import datetime
 import os
 import ssl
@@ -288,7 +287,8 @@ class Ec2(Case):
         self.refused("InvalidParameterValue", by, "colour", "red")
         self.refused("InvalidParameterValue", self.client("ec2").describe_instances, NextToken="bm9uc2Vuc2U")
         row = self.client("ec2").describe_instances(InstanceIds=[INSTANCE])["Reservations"][0]["Instances"][0]
-        self.assertEqual((row["VpcId"], row["Placement"]["AvailabilityZone"], row["State"]), (VPC, "us-east-1a", {"Code": 16, "Name": "running"}))
+        self.assertEqual((row["VpcId"], row["Placement"]["AvailabilityZone"], row["State"]),
+                         (VPC, "us-east-1a", {"Code": 16, "Name": "running"}))
 
     def test_network(self):
         ec2 = self.client("ec2")

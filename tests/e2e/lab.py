@@ -126,7 +126,7 @@ class Lab:
         self.sanitized = self._has_sanitizers()  # memory figures mean nothing then
         self.notes, self.procs, self.lock = [], [], threading.Lock()
         self.gateway = self.agent = self.sshd = self.daemon = None
-        self.gateway_ports, self.fault = None, None
+        self.gateway_ports, self.fault, self.gateway_names = None, None, []
         self.upstream_changes, self.config_changes = {}, {}
         self.sshd_port, self.host_id = 22, HOST_ID
         self.counter = 0
@@ -343,7 +343,7 @@ Subsystem sftp internal-sftp
     def start_gateway(self, fault=None, ports=None):
         state = ROOT + "/gateway"
         if not os.path.isdir(state):
-            self.must("ssm-tun-gateway", "init", state, "--name", LINK_C)
+            self.must("ssm-tun-gateway", "init", state, *[a for n in [LINK_C] + self.gateway_names for a in ("--name", n)])
             self.ca = ROOT + "/ca.pem"
             shutil.copy(state + "/ca.pem", self.ca)
             os.chmod(self.ca, 0o644)

@@ -14,7 +14,7 @@ import threading
 import time
 from email.utils import formatdate
 
-from . import ec2, metadata, sign, small, ssm, sso, sts
+from . import ec2, sign, small, ssm, sso, sts
 from .wire import EC2, JSON11, QUERY, REST_JSON, REST_XML, Answer, ApiError, Cut, Request, answer, error_answer, meet_fault
 
 BODY_MAX = 1 << 20
