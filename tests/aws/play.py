@@ -12,6 +12,7 @@ play and looks at what was asked. Nothing is kept on disk but the CA and certifi
 import argparse
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -22,19 +23,22 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 try:
     from playing import control, ec2, metadata, pki, server, ssm, sso
-    from playing.world import World
+    from playing.world import ACCOUNT, World, key_id
 except ImportError as e:
     print("play: %s (python3-botocore is needed)" % e, file=sys.stderr)
     sys.exit(77)
 
 
-def new_world():
-    world = World()
+FIRST = (key_id("AKIA"), secrets.token_urlsafe(30))  # the first user's keys: in the ready line, and after a reset
+
+
+def fill(world):
+    """What is there at the start."""
+    world.user_add("arn:aws:iam::%s:user/alice" % ACCOUNT, *FIRST)
     world.sso, world.ec2, world.ssm = sso.Sso(), ec2.standard(), ssm.standard(int(world.now()))
     world.imds = metadata.standard()
     world.zones = [{"id": "Z0123456789ABCDEFGHIJ", "name": "prod.internal.", "vpcs": [{"VPCId": ec2.VPC, "VPCRegion": "us-east-1"}]}]
-    world.kms_keys = {"alias/play": "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"}
-    return world
+    world.kms_keys = {"alias/play": "arn:aws:kms:us-east-1:%s:key/01234567-89ab-cdef-0123-456789abcdef" % ACCOUNT}
 
 
 def main():
@@ -46,7 +50,7 @@ def main():
     parser.add_argument("--control", default="127.0.0.1:0", help="control interface (127.0.0.1:0)")
     parser.add_argument("--names", action="append", default=[], help="a name or address that the certificate is for, too")
     options = parser.parse_args()
-    world = new_world()
+    world = World(fill)
     folder = tempfile.mkdtemp(prefix="play-")
     for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(s, lambda *_: sys.exit(1))
@@ -59,13 +63,12 @@ def main():
         tls = server.tls_context(cert, key)
         ports = [server.listen(world, a, server.serve_api, tls) for a in listens]
         where = dict(zip(listens, ports))
-        user = world.user_add("arn:aws:iam::123456789012:user/alice")
         first = listens[0].rpartition(":")[0]
         ready = {"https": ports[0], "url": "https://%s:%d" % (first, ports[0]), "listens": where, "ca": ca, "pid": os.getpid(),
                  "imds": server.listen(world, options.imds, metadata.imds),
                  "container": server.listen(world, options.container, metadata.container),
                  "control": server.listen(world, options.control, control.control, noted=False),
-                 "access_key": user.access_key, "secret_key": user.secret_key}
+                 "access_key": FIRST[0], "secret_key": FIRST[1]}
         if options.plain:
             ready["http"] = server.listen(world, options.plain, server.serve_api)
         print(json.dumps(ready), flush=True)

@@ -35,9 +35,13 @@ SESSION = botocore.session.Session()  # one: its loader keeps the models of the 
 
 
 class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.play = Play()
+        cls.addClassCleanup(cls.play.stop)
+
     def setUp(self):
-        self.play = Play()
-        self.addCleanup(self.play.stop)
+        self.play.do("reset")
 
     def client(self, service, keys=None, region="us-east-1", retries=0, url=None, **config):
         keys = keys or {"access_key": self.play.access_key, "secret_key": self.play.secret_key}
@@ -488,14 +492,21 @@ class Faults(Case):
         self.play.do("clear")
         self.assertEqual(self.play.rows(), [])
 
+    def test_reset(self):
+        keys = self.play.do("issue")
+        self.play.do("set", deny=["*"], ssm={"instances": []})
+        self.play.do("reset")
+        self.assertEqual(self.client("ssm").get_connection_status(Target=INSTANCE)["Status"], "connected")
+        self.refused("UnrecognizedClientException", self.client("ssm", keys=keys).get_connection_status, Target=INSTANCE)
+
+
+class Program(unittest.TestCase):
     def test_end(self):
-        ca = self.play.ca
-        self.assertTrue(os.path.exists(ca))
-        self.assertEqual(self.play.stop(), 0)
-        self.assertFalse(os.path.exists(ca))
+        play = Play()
+        self.assertTrue(os.path.exists(play.ca))
+        self.assertEqual(play.stop(), 0)
+        self.assertFalse(os.path.exists(play.ca))
 
-
-class Sign(unittest.TestCase):
     def test_plain(self):
         with Play("--plain", "127.0.0.1:0") as play:
             sts = SESSION.create_client("sts", region_name="us-east-1", endpoint_url="http://127.0.0.1:%d" % play.http,

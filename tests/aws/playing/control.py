@@ -130,6 +130,12 @@ def verb_clear(world):
     return {"serial": world.serial}
 
 
+def verb_reset(world):
+    """The world as it was at the start; the first user's keys stay."""
+    world.reset()
+    return {"serial": world.serial}
+
+
 def verb_journal(world, operation="*", since=0):
     return {"rows": world.rows(operation, since), "serial": world.serial}
 

@@ -63,10 +63,18 @@ class Fault:
 
 
 class World:
-    def __init__(self):
+    """`fill`: puts into a new world what is there at the start, the lock held."""
+
+    def __init__(self, fill):
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.stopping = threading.Event()
+        self.fill = fill
+        self.journal = collections.deque(maxlen=JOURNAL_MAX)
+        self.serial = 0            # of the newest request
+        self.reset()
+
+    def reset(self):
         self.offset_s = 0.0
         self.skew_max_s = 300
         self.regions = []          # patterns of the regions that exist; empty: any
@@ -74,19 +82,16 @@ class World:
         self.deny = []             # patterns "service:Operation" that the identity may not do
         self.credentials = collections.OrderedDict()
         self.faults = []
-        self.journal = collections.deque(maxlen=JOURNAL_MAX)
-        self.serial = 0            # of the newest request
+        self.journal.clear()       # but its serials go on
         self.roles = {}            # arn -> dict, see sts.py
         self.mfa = {}              # serial number -> list of codes that are good
         self.web_tokens = {}       # web identity token -> dict(subject, provider, expires)
-        self.sso = None            # set by sso.py
-        self.ec2 = {}              # set by ec2.py
         self.zones = []            # Route 53's private zones
         self.kms_keys = {}
         self.connect = {}          # EC2 Instance Connect, see small.py
-        self.ssm = {}              # see ssm.py
-        self.imds = {}             # see metadata.py
-        self.containers = {}
+        self.containers = {}       # see metadata.py, as imds
+        self.sso = self.ec2 = self.ssm = self.imds = None  # set by fill
+        self.fill(self)
 
     def now(self):
         return time.time() + self.offset_s
@@ -124,7 +129,7 @@ class World:
         """All that must appear in no log: for a test that looks for it."""
         found = [c.secret_key for c in self.credentials.values()] + [c.token for c in self.credentials.values() if c.token]
         found += list(self.web_tokens)
-        found += self.sso.secrets() if self.sso else []
+        found += self.sso.secrets()
         found += [c["token"] for c in self.containers.values() if c.get("token")]
         return found
 
