@@ -15,8 +15,9 @@ class PlayError(Exception):
 class Play:
     """A running play. Its ready line's members are attributes: url, ca, https, imds, container, control, access_key, secret_key."""
 
-    def __init__(self, *argv, stderr=None):
-        self.process = subprocess.Popen(["/usr/bin/python3", PLAY, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+    def __init__(self, *argv, stderr=None, env=None):
+        self.process = subprocess.Popen(["/usr/bin/python3", PLAY, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+                                        env=env)
         line = self.process.stdout.readline()
         if not line:
             raise PlayError("the play ended with status %s" % self.process.wait())

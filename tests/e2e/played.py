@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-from lab import LINK_C, UID, Skip, check
+from lab import LINK_C, ROOT, UID, Skip, check
 from netns import wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "aws"))
@@ -38,7 +38,9 @@ class Played:
             with open("/etc/hosts", "a") as f:
                 f.write("\n%s %s\n" % (LINK_C, " ".join(REAL)))
             argv += tuple(a for name in REAL for a in ("--names", name))
-        self.play = Play("--listen", "%s:%d" % (LINK_C, 443 if real else 0), "--plain", "127.0.0.1:0", *argv)
+        # Its folder goes with the lab, however that ends.
+        self.play = Play("--listen", "%s:%d" % (LINK_C, 443 if real else 0), "--plain", "127.0.0.1:0", *argv,
+                         env=dict(os.environ, TMPDIR=ROOT + "/tmp"))
         self.do, self.url = self.play.do, self.play.url
         # One bundle for both: the play's CA for the API, the gateway's for the WebSocket.
         self.ca = lab.home + "/ca.pem"
