@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Keys that are pushed, routes that the VPC itself tells, and keys of the machine that we run on."""
+"""Keys that are pushed to the host, and keys of the machine that we run on."""
 import os
 import signal
 import time
 
 import netns
-from lab import V4, check, connect, recv_exactly
+from lab import check
 from netns import wait_until
 from played import INSTANCE, Played, start
 from scenarios import scenario
 from scenarios.aws import hello
-
-VPC_ROUTES = {"10.77.0.0/16", "100.64.0.0/16", "10.88.0.0/16"}  # of the play's world: two CIDRs and a peering
-NOT_ROUTES = {"10.78.0.0/16", "10.89.0.0/16", "0.0.0.0/0"}      # disassociated; a black hole; the way out
 
 
 @scenario("aws-connect")
@@ -49,36 +46,6 @@ def aws_connect(lab):
     played.wait_rows("SendSSHPublicKey", 1, since, 30)
     wait_until(lambda: lab.status()["upstreams"][0]["state"] == "up", 30, "up again")
     once()
-    lab.down()
-    check(lab.daemon.wait() == 0, "up ended with %s" % lab.daemon.popen.returncode)
-
-
-def routes(lab):
-    return {r["match"] for r in lab.status()["routes"]}
-
-
-@scenario("aws-vpc")
-def aws_vpc(lab):
-    """`match: vpc`: the target's VPC tells the routes; what may not be asked is named and the rest works; a change is followed."""
-    played = start(lab)
-    played.profiles({"profile work": {}}, {"work": played.keys()})
-    config = lab.config(routes=[{"match": "vpc", "upstream": "vpc"}], upstream=played.upstream("work"))
-    lab.up(config)
-    wait_until(lambda: VPC_ROUTES <= routes(lab), 15, "the VPC's routes: %s" % sorted(routes(lab)))
-    check(not NOT_ROUTES & routes(lab), "routes: %s" % sorted(NOT_ROUTES & routes(lab)))
-    hello(lab)()
-    with connect(V4, lab.serve(lambda s: s.sendall(b"again"))) as s:
-        check(recv_exactly(s, 5) == b"again", "a second flow")
-    lab.down()
-    check(lab.daemon.wait() == 0, "up ended with %s" % lab.daemon.popen.returncode)
-    # Without a permission: named once, and the CIDRs are there all the same.
-    played.do("set", deny=["ec2:DescribeRouteTables", "route53:*"])
-    lab.up(config)
-    wait_until(lambda: "10.77.0.0/16" in routes(lab), 15, "the VPC's CIDR: %s" % sorted(routes(lab)))
-    for action in ("ec2:DescribeRouteTables", "route53:ListHostedZonesByVPC"):
-        lab.daemon.wait_text(action, 10)
-    check("10.88.0.0/16" not in routes(lab), "a peering's route without the permission to ask")
-    hello(lab)()
     lab.down()
     check(lab.daemon.wait() == 0, "up ended with %s" % lab.daemon.popen.returncode)
 
