@@ -147,7 +147,9 @@ def aws_secrets(lab):
                        ("check", ("check", "-c", path))):
         look_for(known, name, lab.tun(*argv, env=env).text)
     with open(report) as f:
-        look_for(known, "the environment of credential_process", f.read())
+        child = f.read()
+    check("PATH=" in child and "give-keys" in child, "no environment or argv of credential_process: %s" % child[:200])
+    look_for(known, "the environment of credential_process", child)
     living = ours()
     check(len(living) >= 3, "processes: %s" % living)
     for pid, name in living.items():
