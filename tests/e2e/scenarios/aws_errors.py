@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What AWS refuses, in the AWS CLI's words and with one line on what to do; a clock that is wrong; targets by what people call them."""
+"""What AWS refuses, in the AWS CLI's words and with one line on what to do; targets by what people call them."""
 import re
 
 from lab import check
@@ -13,16 +13,6 @@ OFFLINE, STOPPED, NOBODY = "i-0a1b2c3d4e5f60002", "i-0a1b2c3d4e5f60003", "i-0a1b
 
 def occurred(code, operation):
     return r"An error occurred \(%s\) when calling the %s operation: " % (code, operation)
-
-
-def aged(lab, config, seconds_ahead, play):
-    """`up` works against a service whose clock is so far ahead of ours; returns what it logged."""
-    play.do("set", offset_s=seconds_ahead)
-    lab.up(config, "-v")
-    hello(lab)()
-    lab.down()
-    check(lab.daemon.wait() == 0, "up ended with %s" % lab.daemon.popen.returncode)
-    return lab.daemon.text
 
 
 @scenario("aws-errors")
@@ -63,22 +53,6 @@ def aws_errors(lab):
     expect("document", [occurred("InvalidDocument", "StartSession"), "AWS-StartSSHSession"],
            before=lambda: played.do("set", ssm={"documents": []}))
     refusals.verdict()
-
-
-@scenario("aws-skew")
-def aws_skew(lab):
-    """A clock that is an hour off costs one refused call: the service's own clock is taken from its Date, and the user is told."""
-    played = start(lab)
-    played.profiles({"profile work": {}}, {"work": played.keys()})
-    config = played.config("work")
-    for offset in (3600, -3600):
-        since = played.play.serial()
-        text = aged(lab, config, offset, played)
-        rows = played.play.rows("StartSession", since)
-        check([r["error"] for r in rows] == ["InvalidSignatureException", None], "StartSession: %s" % [r["error"] for r in rows])
-        check(re.search(r"clock", text), "nothing is said of the clock: %s" % text[-600:])
-        ends = played.play.rows("TerminateSession", since)
-        check(ends and not [r["error"] for r in ends if r["error"]], "the skew was forgotten: %s" % [r["error"] for r in ends])
 
 
 @scenario("aws-targets")
