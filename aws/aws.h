@@ -14,6 +14,7 @@
 
 #include <jansson.h>
 
+#include "base/addr.h"
 #include "base/handle.h"
 #include "base/loop.h"
 #include "base/svc.h"
@@ -153,6 +154,44 @@ int aws_write_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_le
 /* SVC_AWS_PROCESS. In: the command line of credential_process. Out: what it wrote to stdout; with ST_EPERM (it failed): one
  * line on how it ended and, made safe, the end of its stderr */
 int aws_process_job(const uint8_t *in, size_t in_len, uint8_t *out, size_t *out_len);
+
+/* ---- what a VPC reaches: aws_vpc.c ---- */
+
+#define AWS_VPC_PREFIXES_MAX 1024U /* ours: own and routed together */
+#define AWS_VPC_SUFFIXES_MAX 256U  /* ours */
+#define AWS_VPC_MISSING_MAX 8U
+
+struct aws_vpc {
+	char instance_id[32], vpc_id[32], subnet_id[32], region[64];
+	/* sorted by family and address; no own one lies in another, no routed one in any other */
+	struct net_prefix *own;	   /* the VPC's CIDR blocks */
+	struct net_prefix *routed; /* what the instance's route table leads to */
+	size_t n_own, n_routed;
+	char **suffixes; /* names of the private zones, lower case, without the last dot; sorted */
+	size_t n_suffixes;
+	size_t cut_prefixes, cut_suffixes;	  /* left out beyond the maxima */
+	const char *missing[AWS_VPC_MISSING_MAX]; /* IAM actions that were denied; static */
+	size_t n_missing;
+	char zones_error[512]; /* Route 53 failed, not by a denial: suffixes are not known; "" */
+};
+void aws_vpc_free(struct aws_vpc *v); /* NULL is fine */
+
+struct aws_vpc_ask;
+/* @vpc: owned by the callee; NULL with @error, which is valid until return */
+typedef void aws_vpc_fn(void *arg, const struct aws_error *error, struct aws_vpc *vpc);
+/**
+ * aws_vpc_find() - everything that an instance reaches, as far as permissions go: CIDR blocks of its VPC, what its route
+ * table leads to (see aws_vpc.c), names of the private zones
+ * @region: instead of the account's; NULL: the account's. @done is called once, never from within; @out is stale then.
+ * The question must be cancelled before @acc or its struct aws are freed.
+ * error: ST_ENOENT no such instance, or one without a VPC; ST_EPERM nothing may be asked: the hint names the actions; as aws_error
+ * Return: 0 and *@out; ST_EFULL (64 calls under way); ST_ENOMEM
+ */
+int aws_vpc_find(struct aws_account *acc, struct aws_vpc_ask **out, const char *instance_id,
+		 const char *region, aws_vpc_fn *done, void *arg);
+void aws_vpc_cancel(struct aws_vpc_ask *ask); /* no callback; NULL is fine */
+/** aws_id_is_instance() - has @id the form of an EC2 instance's id, i-…? */
+bool aws_id_is_instance(const char *id);
 
 /* ---- SSM's sessions ---- */
 

@@ -492,6 +492,27 @@ int aws_http_resolve(struct aws_http *h, const char *host, uint16_t port,
 int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_http_send *s);
 void aws_http_end(struct aws_http *h, struct aws *a); /* wipes; may be called at any time */
 
+/* ---- aws_prefixes.c: prefixes as sets ---- */
+struct aws_prefixes {
+	struct net_prefix *v;
+	size_t n, cap;
+	size_t lost; /* beyond AWS_PREFIXES_RAW_MAX */
+};
+#define AWS_PREFIXES_RAW_MAX 16384U /* ours: before they are made few */
+/**
+ * aws_prefixes_add() - @text as an answer has it. What is no prefix, as good as a default route (shorter than /8, in IPv6 /7) or never
+ * routed (link-local and the like) is left out. Return: 0; ST_ENOMEM
+ */
+int aws_prefixes_add(struct aws_prefixes *s, const char *text);
+/** aws_prefixes_add_cut() - the part of @text that lies in @within (of the same family; none: all of it). Return: 0; ST_ENOMEM */
+int aws_prefixes_add_cut(struct aws_prefixes *s, const char *text,
+			 const struct aws_prefixes *within);
+/** aws_prefixes_reduce() - both sorted; what lies in another one is left out: an own one in an own one, a routed one in any. Only
+ * beyond @max together are neighbours joined, and if that is not enough, the longest prefixes cut, routed ones first.
+ * Return: how many were cut */
+size_t aws_prefixes_reduce(struct aws_prefixes *own, struct aws_prefixes *routed, size_t max);
+void aws_prefixes_fini(struct aws_prefixes *s);
+
 /* ---- aws_error.c ---- */
 struct aws_transport {
 	CURLcode code;
