@@ -64,9 +64,10 @@ struct cfg_upstream {
 };
 
 struct cfg_route {
+	bool is_vpc; /* match: vpc, whatever the VPC of the upstream's target reaches; @prefix is none then */
 	struct net_prefix prefix;
 	enum cfg_action action;
-	uint32_t upstream; /* index, with CFG_TO_UPSTREAM */
+	uint32_t upstream; /* index, with CFG_TO_UPSTREAM: always so with is_vpc */
 	bool override;	   /* wins over an equal prefix of the main table */
 	struct cfg_place place;
 };
@@ -76,6 +77,7 @@ struct cfg_limits {
 	uint32_t connect_budget_ms; /* 10000 */
 	uint32_t pending_opens;	    /* 256 per upstream */
 	uint64_t memory_bytes;	    /* 96 MiB of payload */
+	uint32_t vpc_refresh_ms;    /* 10 min: how often what a VPC reaches is asked anew */
 };
 
 struct config {
@@ -83,7 +85,7 @@ struct config {
 	struct cfg_upstream *upstreams;
 	size_t n_upstreams;
 	struct cfg_route *
-		routes; /* most specific first, also with CFG_ORDER_FIRST: what an earlier rule covered is out */
+		routes; /* most specific first, also with CFG_ORDER_FIRST: what an earlier rule covered is out; vpc rules last */
 	size_t n_routes;
 	enum cfg_match_order match_order;
 	enum cfg_action default_action;

@@ -39,6 +39,52 @@ const char *cfg_action_name(const struct config *c, enum cfg_action action, uint
 	return "?";
 }
 
+/* What EC2 may know: i-…, tag:Name=…, an ARN, a private DNS name or address. Not a hybrid node, nor a host of a gateway. */
+static bool may_have_vpc(const char *target)
+{
+	return strncmp(target, "mi-", 3) != 0 &&
+	       (strncmp(target, "i-", 2) == 0 || strpbrk(target, ":."));
+}
+
+static void check_vpc_target(struct cfg_loader *ld, const struct cfg_route *r)
+{
+	const struct cfg_upstream *u = &ld->owned->c.upstreams[r->upstream];
+
+	for (size_t i = 0; i < u->n_targets; i++)
+		if (may_have_vpc(u->targets[i]))
+			return;
+	if (u->n_targets)
+		cfg_error(ld, &r->place,
+			  "match: vpc: no target of upstream %s is an EC2 instance (i-…): hybrid "
+			  "nodes and hosts of a gateway have no VPC, write their prefixes",
+			  u->name);
+}
+
+static void check_vpc(struct cfg_loader *ld, size_t at)
+{
+	const struct config *c = &ld->owned->c;
+	const struct cfg_route *r = &c->routes[at];
+
+	if (r->action != CFG_TO_UPSTREAM) {
+		cfg_error(ld, &r->place, "match: vpc needs the upstream whose VPC is meant, not %s",
+			  cfg_action_name(c, r->action, 0));
+		return;
+	}
+	for (size_t i = 0; i < at; i++)
+		if (c->routes[i].is_vpc && c->routes[i].upstream == r->upstream &&
+		    c->routes[i].action == CFG_TO_UPSTREAM) {
+			cfg_error(ld, &r->place,
+				  "match: vpc stands twice for upstream %s; first in %s",
+				  c->upstreams[r->upstream].name, cfg_where(&c->routes[i].place).s);
+			return;
+		}
+	if (c->match_order == CFG_ORDER_FIRST)
+		cfg_error(ld, &r->place,
+			  "match: vpc can't be used with match_order: first: which prefixes it "
+			  "stands for is not known from the file");
+	check_vpc_target(ld, r);
+}
+
 static void check_prefix(struct cfg_loader *ld, const struct cfg_route *r)
 {
 	char text[NET_PREFIX_STR];
@@ -107,7 +153,8 @@ static void check_order(struct cfg_loader *ld)
 			const struct cfg_route *broad = &c->routes[i], *narrow = &c->routes[j];
 			bool equal = same_prefix(&broad->prefix, &narrow->prefix);
 
-			if (!net_prefix_covers(&broad->prefix, &narrow->prefix) ||
+			if (broad->is_vpc || narrow->is_vpc ||
+			    !net_prefix_covers(&broad->prefix, &narrow->prefix) ||
 			    same_action(broad, narrow))
 				continue;
 			if (equal || c->match_order == CFG_ORDER_UNSET) {
@@ -127,7 +174,7 @@ static void drop_covered(struct cfg_loader *ld)
 		const struct cfg_route *r = &c->routes[j], *by = NULL;
 		char text[NET_PREFIX_STR];
 
-		for (size_t i = 0; i < kept && !by; i++)
+		for (size_t i = 0; i < kept && !by && !r->is_vpc; i++)
 			if (c->match_order == CFG_ORDER_FIRST
 				    ? net_prefix_covers(&c->routes[i].prefix, &r->prefix)
 				    : same_prefix(&c->routes[i].prefix, &r->prefix))
@@ -145,6 +192,10 @@ static int by_specificity(const void *pa, const void *pb)
 {
 	const struct cfg_route *a = pa, *b = pb;
 
+	if (a->is_vpc != b->is_vpc)
+		return a->is_vpc ? 1 : -1;
+	if (a->is_vpc)
+		return a->upstream < b->upstream ? -1 : 1;
 	if (a->prefix.len != b->prefix.len)
 		return a->prefix.len > b->prefix.len ? -1 : 1;
 	return net_addr_cmp(&a->prefix.addr, &b->prefix.addr);
@@ -222,7 +273,10 @@ void cfg_check(struct cfg_loader *ld)
 	for (size_t i = 0; i < c->n_upstreams; i++)
 		check_upstream(ld, &c->upstreams[i]);
 	for (size_t i = 0; i < c->n_routes && !cfg_report_is_full(ld->report); i++)
-		check_prefix(ld, &c->routes[i]);
+		if (c->routes[i].is_vpc)
+			check_vpc(ld, i);
+		else
+			check_prefix(ld, &c->routes[i]);
 	check_order(ld);
 	if (!c->n_routes && !ld->report->n_errors)
 		cfg_note(ld, ld->file.path ? &at : NULL,

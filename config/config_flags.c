@@ -24,7 +24,9 @@ static const struct {
 	{ "profile", ONE_UPSTREAM "aws.profile", false, "NAME", NULL },
 	{ "region", ONE_UPSTREAM "aws.region", false, "NAME", NULL },
 	{ "user", ONE_UPSTREAM "ssh.user", false, "NAME", NULL },
-	{ "route", NULL, false, "CIDR", "route this prefix into the upstream; may be repeated" },
+	{ "route", NULL, false, "CIDR|vpc",
+	  "route this prefix, or what the target's VPC reaches, into the upstream; may be "
+	  "repeated" },
 	{ "reason", ONE_UPSTREAM "reason", false, "TEXT", NULL },
 	{ "endpoint-url", ONE_UPSTREAM "aws.endpoint_url", false, "URL", NULL },
 	{ "ca-bundle", ONE_UPSTREAM "aws.ca_bundle", false, "FILE", NULL },

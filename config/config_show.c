@@ -203,7 +203,8 @@ static void show_routes(struct shower *sh)
 	for (size_t i = 0; i < c->n_routes; i++) {
 		const struct cfg_route *r = &c->routes[i];
 
-		text_format(quoted, sizeof(quoted), net_prefix_str(prefix, &r->prefix));
+		text_format(quoted, sizeof(quoted),
+			    r->is_vpc ? "vpc" : net_prefix_str(prefix, &r->prefix));
 		snprintf(line, sizeof(line), "- {match: %s, upstream: %s%s}", quoted,
 			 cfg_action_name(c, r->action, r->upstream),
 			 r->override ? ", override: true" : "");

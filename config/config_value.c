@@ -359,8 +359,13 @@ static bool set_prefix(const struct value *v)
 	struct net_prefix *out = field(v);
 	const char *text = v->node->text;
 	char near[NET_PREFIX_STR];
-	int err = net_prefix_parse(out, text);
+	int err;
 
+	if (strcmp(text, "vpc") == 0) {
+		((struct cfg_route *)v->base)->is_vpc = true;
+		return true;
+	}
+	err = net_prefix_parse(out, text);
 	if (err == 0)
 		return true;
 	if (err == ST_EINVAL) {
