@@ -55,10 +55,17 @@ void rt_set_netstack(struct rt *r, struct ns *ns)
 	r->ns = ns;
 }
 
-void rt_set_rules(struct rt *r, struct rt_rules *rules)
+/* Who carries @dst; NULL: nobody, and @action says what happens to it. */
+static struct tnl_upstream *upstream_for(const struct rt *r, const struct net_addr *dst,
+					 enum rt_action *action)
 {
-	rt_rules_free(r->rules);
-	r->rules = rules;
+	const struct rt_rule *rule = rt_rules_find(r->rules, dst);
+	uint32_t i = rule ? rule->upstream : r->default_upstream;
+
+	*action = rule ? rule->action : r->default_action;
+	if (!rule && net_addr_is_local_only(dst))
+		*action = RT_DROP;
+	return *action == RT_UPSTREAM && i < r->n_upstreams ? r->upstreams[i] : NULL;
 }
 
 const struct rt_rules *rt_rules(const struct rt *r)
@@ -83,6 +90,28 @@ static enum ns_refusal refusal_of(enum rt_action action)
 	return NS_REFUSE_PROHIBITED;
 }
 
+/* A SYN that is still held and has an upstream again is dropped: the kernel repeats it. */
+static void judge_again(struct flow *f)
+{
+	enum rt_action action;
+	struct tnl_upstream *u = upstream_for(f->rt, &f->key.dst.addr, &action);
+
+	if (u == f->upstream)
+		return;
+	if (f->state == FLOW_OPENING)
+		flow_refuse(f, u ? NS_REFUSE_DROP : refusal_of(action));
+	else
+		flow_reset(f, "the rules have changed");
+}
+
+void rt_set_rules(struct rt *r, struct rt_rules *rules)
+{
+	rt_rules_free(r->rules);
+	r->rules = rules;
+	list_for_each (n, &r->flows)
+		judge_again(container_of(n, struct flow, all));
+}
+
 static bool at_a_limit(const struct rt *r)
 {
 	struct ns_stats ns;
@@ -105,19 +134,16 @@ static bool at_a_limit(const struct rt *r)
 static void *app_syn(void *arg, ns_conn c, const struct ns_flow_key *key)
 {
 	struct rt *r = arg;
-	const struct rt_rule *rule = rt_rules_find(r->rules, &key->dst.addr);
-	enum rt_action action = rule ? rule->action : r->default_action;
-	uint32_t upstream = rule ? rule->upstream : r->default_upstream;
+	enum rt_action action;
+	struct tnl_upstream *upstream = upstream_for(r, &key->dst.addr, &action);
 
-	if (!rule && net_addr_is_local_only(&key->dst.addr))
-		action = RT_DROP;
 	if (at_a_limit(r))
 		return NULL;
 	struct flow *f = flow_new(r, c, key);
 	if (!f)
 		return NULL;
-	if (action == RT_UPSTREAM && upstream < r->n_upstreams)
-		flow_connect(f, r->upstreams[upstream]);
+	if (upstream)
+		flow_connect(f, upstream);
 	else
 		flow_refuse(f, refusal_of(action));
 	return f;

@@ -43,7 +43,8 @@ void rt_free(struct rt *r); /* resets every flow */
 const struct ns_events *rt_ns_events(void);
 /** rt_set_netstack() - borrowed for life; before the first packet */
 void rt_set_netstack(struct rt *r, struct ns *ns);
-/** rt_set_rules() - takes @rules; the former ones are freed. Flows live on. */
+/** rt_set_rules() - takes @rules; the former ones are freed. A flow whose destination they give to another upstream, or to none,
+ * is reset: its packets will not come here any more. The others live on. */
 void rt_set_rules(struct rt *r, struct rt_rules *rules);
 const struct rt_rules *rt_rules(const struct rt *r);
 

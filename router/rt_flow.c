@@ -187,6 +187,7 @@ void flow_connect(struct flow *f, struct tnl_upstream *u)
 		return;
 	}
 	f->side[FAR] = rt_side_tunnel(u, c);
+	f->upstream = u;
 }
 
 /* ---- the application's side */

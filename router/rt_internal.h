@@ -37,6 +37,7 @@ struct flow {
 	uint64_t number;   /* for log lines */
 	uint64_t since_ms;
 	struct ns_flow_key key;
+	struct tnl_upstream *upstream; /* that carries it; borrowed */
 };
 
 struct rt {

@@ -32,7 +32,7 @@ static void test_single_target(void **state)
 		{ "target", "mi-2" },	    { "user", "admin" },
 		{ "reason", "why not" },    { "endpoint-url", "https://e.test" },
 		{ "ca-bundle", "/ca.pem" }, { "route", "fd00::/8" },
-		{ "ssh.port", "2222" },
+		{ "route", "vpc" },	    { "ssh.port", "2222" },
 	};
 	struct config *c = good("", flags, ARRAY_LEN(flags));
 	const struct cfg_upstream *u = &c->upstreams[0];
@@ -50,7 +50,8 @@ static void test_single_target(void **state)
 	assert_string_equal(u->reason, "why not");
 	assert_string_equal(u->aws.endpoint_url, "https://e.test");
 	assert_string_equal(u->aws.ca_bundle, "/ca.pem");
-	assert_int_equal(c->n_routes, 2);
+	assert_int_equal(c->n_routes, 3);
+	assert_true(c->routes[2].is_vpc);
 	assert_int_equal(c->routes[0].action, CFG_TO_UPSTREAM);
 	assert_string_equal(c->routes[0].place.file, "flag --route");
 	cfg_free(c);
@@ -130,6 +131,8 @@ static void test_errors(void **state)
 		{ one, "ssh.port", "x", "a number is expected" },
 		{ one, "route", "10.0.0.1/8", "did you mean 10.0.0.0/8?" },
 		{ one, "route", "169.254.0.0/16", "link-local" },
+		{ one, "route", "Vpc", "domain rules are not yet supported" },
+		{ two, "route", "vpc", "there are 2 upstreams" },
 		{ one, "limits.flows", "0", "1 to 65536 is expected" },
 		{ two, "region", "r-9", "there are 2 upstreams" },
 		{ two, "route", "10.0.0.0/8", "there are 2 upstreams" },

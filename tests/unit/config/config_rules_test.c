@@ -147,6 +147,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->limits.connect_budget_ms, 10000);
 	assert_int_equal(c->limits.pending_opens, 256);
 	assert_int_equal(c->limits.memory_bytes, MIB(96));
+	assert_int_equal(c->limits.vpc_refresh_ms, 600000);
 	cfg_free(c);
 }
 
@@ -284,6 +285,22 @@ static const struct {
 	  "true or false" },
 	{ UP "routes: [{match: 10.0.0.0/8, upstream: p}, {match: 10.0.0.0/8, upstream: drop}]\n", 4,
 	  44, "line 4 has the same prefix with -> p" },
+	/* match: vpc */
+	{ UP "routes: [{match: vpc, upstream: direct}]\n", 4, 10,
+	  "match: vpc needs the upstream whose VPC is meant, not direct" },
+	{ UP "routes: [{match: vpc, upstream: reject}]\n", 4, 10, "is meant, not reject" },
+	{ UP "routes: [{match: vpc, upstream: drop}]\n", 4, 10, "is meant, not drop" },
+	{ UP "routes: [{match: vpc, upstream: p}, {match: 10.0.0.0/8, upstream: p},\n"
+	     "  {match: vpc, upstream: p}]\n",
+	  5, 3, "match: vpc stands twice for upstream p; first in line 4" },
+	{ UP "routes: [{match: vpc, upstream: p}]\nmatch_order: first\n", 4, 10,
+	  "can't be used with match_order: first" },
+	{ "upstreams: {p: {instances: [mi-0a, host-7]}}\nroutes: [{match: vpc, upstream: p}]\n", 2,
+	  10, "no target of upstream p is an EC2 instance" },
+	{ UP "routes: [{match: VPC, upstream: p}]\n", 4, 18, "domain rules are not yet" },
+	{ UP "routes: [{match: vpc}]\n", 4, 10, "routes[0] lacks \"upstream\"" },
+	{ UP RT "limits: {vpc_refresh: 10}\n", 6, 23, "a time as 10s" },
+	{ UP RT "limits: {vpc_refresh: 999ms}\n", 6, 23, "1000ms to 86400000ms" },
 	/* the rest */
 	{ UP RT "default: nobody\n", 6, 10, "no upstream is named \"nobody\"" },
 	{ UP RT "match_order: last\n", 6, 14, "one of specific, first is expected" },
@@ -322,6 +339,32 @@ static void test_errors(void **state)
 		assert_string_equal(p->place.file, "/d/f");
 	}
 	free(r);
+}
+
+/* It stands beside prefixes of any length and any action, and comes last. */
+static void test_vpc(void **state)
+{
+	struct config *c = cx_good("upstreams:\n  p: {instances: [mi-0b, i-0a]}\n"
+				   "  q: {instances: i-0c}\n"
+				   "routes:\n  - {match: vpc, upstream: q, override: true}\n"
+				   "  - {match: 10.0.0.0/8, upstream: direct}\n"
+				   "  - {match: vpc, upstream: p}\n"
+				   "  - {match: 10.1.0.0/16, upstream: direct}\n"
+				   "limits: {vpc_refresh: 1m}\n");
+
+	(void)state;
+	assert_int_equal(c->n_routes, 4);
+	assert_false(c->routes[0].is_vpc || c->routes[1].is_vpc);
+	assert_int_equal(c->routes[0].prefix.len, 16);
+	assert_true(c->routes[2].is_vpc && c->routes[3].is_vpc);
+	assert_int_equal(c->routes[2].upstream, 0);
+	assert_int_equal(c->routes[2].place.line, 7);
+	assert_false(c->routes[2].override);
+	assert_int_equal(c->routes[3].upstream, 1);
+	assert_true(c->routes[3].override);
+	assert_int_equal(c->routes[3].prefix.addr.family, 0);
+	assert_int_equal(c->limits.vpc_refresh_ms, 60000);
+	cfg_free(c);
 }
 
 /* A single address of what is local only may be routed: a rule names it (decision 13). */
@@ -601,6 +644,21 @@ static void test_show(void **state)
 	free(text);
 }
 
+static void test_show_vpc(void **state)
+{
+	struct config *c = cx_good(UP RT "  - {match: vpc, upstream: p, override: true}\n"), *again;
+	char *text = show(c);
+
+	(void)state;
+	assert_non_null(strstr(text, "- {match: vpc, upstream: p, override: true} "));
+	assert_non_null(strstr(text, "vpc_refresh: 600s"));
+	cfg_free(c);
+	again = cx_good(text);
+	assert_true(again->n_routes == 2 && again->routes[1].is_vpc && again->routes[1].override);
+	cfg_free(again);
+	free(text);
+}
+
 static void test_speed(void **state)
 {
 	struct timespec a, b;
@@ -628,6 +686,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_sessions_defaults),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_vpc),
 		cmocka_unit_test(test_single_local_addresses),
 		cmocka_unit_test(test_all_at_once),
 		cmocka_unit_test(test_many_problems),
@@ -638,6 +697,7 @@ int main(void)
 		cmocka_unit_test(test_bombs),
 		cmocka_unit_test(test_discretion),
 		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_show_vpc),
 		cmocka_unit_test(test_speed),
 	};
 

@@ -464,17 +464,68 @@ static void an_open_that_fails_at_once(void **state)
 	assert_int_equal(stats(s).flows, 0);
 }
 
+static void set_rules(struct stage *s, enum rt_action action, uint8_t second_octet)
+{
+	const struct rt_rule rule = { .prefix = { .addr = { 4, { 10, second_octet } }, .len = 16 },
+				      .action = action };
+	struct rt_rules *table;
+
+	assert_int_equal(rt_rules_new(&table, &rule, 1), 0);
+	rt_set_rules(s->rt, table);
+}
+
+static void new_rules_leave_flows_that_they_carry(void **state)
+{
+	struct stage *s = *state;
+
+	established(s);
+	set_rules(s, RT_UPSTREAM, 9); /* a longer prefix, the same upstream */
+	turn(s);
+	assert_false(app.ended || far.ended);
+	app_sends(s, 100);
+	turn(s);
+	assert_int_equal(far.out_len, 100);
+	set_rules(s, RT_UPSTREAM, 8); /* nobody carries it: the default is direct */
+	assert_true(app.ended && far.ended);
+	turn(s);
+	assert_int_equal(stats(s).flows, 0);
+	assert_int_equal(stats(s).reset, 1);
+}
+
+static void new_rules_answer_a_held_syn(void **state)
+{
+	struct stage *s = *state;
+
+	syn(s, 9);
+	set_rules(s, RT_UPSTREAM, 9);
+	assert_int_equal(world.refused, -1);
+	set_rules(s, RT_REJECT, 9);
+	assert_int_equal(world.refused, (int)NS_REFUSE_RST);
+	assert_true(far.ended);
+	turn(s);
+	assert_int_equal(stats(s).flows, 0);
+	assert_int_equal(stats(s).opening, 0);
+}
+
 #define SCENE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENE(bytes_flow_both_ways),	   SCENE(the_syn_is_held_until_connected),
-		SCENE(credit_stops_the_reader),	   SCENE(a_turn_has_a_budget),
-		SCENE(halves_close_by_themselves), SCENE(failures_look_as_on_a_lan),
-		SCENE(actions_without_upstream),   SCENE(the_application_gives_up),
-		SCENE(a_lost_session_resets),	   SCENE(limits_reset_new_flows_only),
-		SCENE(memory_has_a_limit),	   SCENE(an_open_that_fails_at_once),
+		SCENE(bytes_flow_both_ways),
+		SCENE(the_syn_is_held_until_connected),
+		SCENE(credit_stops_the_reader),
+		SCENE(a_turn_has_a_budget),
+		SCENE(halves_close_by_themselves),
+		SCENE(failures_look_as_on_a_lan),
+		SCENE(actions_without_upstream),
+		SCENE(the_application_gives_up),
+		SCENE(a_lost_session_resets),
+		SCENE(limits_reset_new_flows_only),
+		SCENE(memory_has_a_limit),
+		SCENE(an_open_that_fails_at_once),
+		SCENE(new_rules_leave_flows_that_they_carry),
+		SCENE(new_rules_answer_a_held_syn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
