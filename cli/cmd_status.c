@@ -77,8 +77,42 @@ static void print_upstream(const json_t *u)
 		print_session(json_array_get(sessions, i));
 }
 
+static void print_list(const char *head, const json_t *list, json_int_t n)
+{
+	if (n == 0)
+		return;
+	printf("    %s", head);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		printf(" %s", json_string_value(json_array_get(list, i)));
+	if ((json_int_t)json_array_size(list) < n)
+		printf(" and %" JSON_INTEGER_FORMAT " more", n - (json_int_t)json_array_size(list));
+	putchar('\n');
+}
+
+static void print_vpc(const json_t *v)
+{
+	const json_t *missing = json_object_get(v, "missing");
+	char age[32];
+
+	if (str(v, "vpc_id")[0]) {
+		printf("  %s: %s, the VPC of %s in %s, asked %s ago\n", str(v, "upstream"),
+		       str(v, "vpc_id"), str(v, "instance_id"), str(v, "region"),
+		       duration(age, num(v, "age_ms")));
+		print_list("prefixes:", json_object_get(v, "prefixes"), num(v, "n_prefixes"));
+		print_list("names:", json_object_get(v, "dns_suffixes"), num(v, "n_dns_suffixes"));
+		print_list("missing permissions:", missing, (json_int_t)json_array_size(missing));
+	} else {
+		printf("  %s: %s\n", str(v, "upstream"), str(v, "state"));
+	}
+	if (str(v, "dns_error")[0])
+		printf("    names: %s\n", str(v, "dns_error"));
+	if (str(v, "last_error")[0])
+		printf("    last error: %s\n", str(v, "last_error"));
+}
+
 static void print_status(const json_t *st)
 {
+	const json_t *vpcs = json_object_get(st, "vpcs");
 	const json_t *upstreams = json_object_get(st, "upstreams");
 	const json_t *routes = json_object_get(st, "routes"), *flows = json_object_get(st, "flows");
 	char up[32], a[32], b[32];
@@ -92,6 +126,10 @@ static void print_status(const json_t *st)
 
 		printf("  %-20s %s\n", str(r, "match"), str(r, "upstream"));
 	}
+	if (json_array_size(vpcs))
+		puts("VPCs:");
+	for (size_t i = 0; i < json_array_size(vpcs); i++)
+		print_vpc(json_array_get(vpcs, i));
 	puts("upstreams:");
 	for (size_t i = 0; i < json_array_size(upstreams); i++)
 		print_upstream(json_array_get(upstreams, i));

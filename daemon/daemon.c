@@ -40,6 +40,7 @@ void daemon_stop(struct daemon *d, int status, const char *why)
 		log_info("%s", why);
 	loop_timer_cancel(d->loop, &d->start_timer);
 	daemon_net_undo_rules(d); /* first: nothing new is routed to us */
+	daemon_vpcs_stop(d);
 	daemon_upstreams_stop(d);
 }
 
@@ -173,17 +174,6 @@ static int load_config(struct daemon *d)
 	return r;
 }
 
-static enum rt_action action_of(enum cfg_action a)
-{
-	switch (a) {
-	case CFG_TO_UPSTREAM: return RT_UPSTREAM;
-	case CFG_TO_DIRECT: return RT_DIRECT;
-	case CFG_TO_REJECT: return RT_REJECT;
-	case CFG_TO_DROP: break;
-	}
-	return RT_DROP;
-}
-
 static int make_router(struct daemon *d)
 {
 	const struct config *c = d->config;
@@ -193,23 +183,12 @@ static int make_router(struct daemon *d)
 		.n_upstreams = c->n_upstreams,
 		.flows_max = c->limits.flows,
 		.memory_bytes = c->limits.memory_bytes,
-		.default_action = action_of(c->default_action),
+		.default_action = daemon_action_of(c->default_action),
 		.default_upstream = c->default_upstream,
 	};
-	struct rt_rule *rules = calloc(c->n_routes + 1, sizeof(*rules));
 	struct rt_rules *table;
-	int r;
+	int r = daemon_rules_make(d, &table);
 
-	if (!rules)
-		return ST_ENOMEM;
-	for (size_t i = 0; i < c->n_routes; i++)
-		rules[i] = (struct rt_rule){ .prefix = c->routes[i].prefix,
-					     .action = action_of(c->routes[i].action),
-					     .upstream = c->routes[i].upstream,
-					     .override = c->routes[i].override,
-					     .line = c->routes[i].place.line };
-	r = rt_rules_new(&table, rules, c->n_routes);
-	free(rules);
 	if (r < 0)
 		return r;
 	if ((r = rt_new(&d->rt, &opts)) < 0) {
@@ -258,8 +237,8 @@ static int build(struct daemon *d, int runner_fd)
 	if ((r = loop_fd_add(d->loop, &d->keeper_watch, d->keeper_fd, 0, on_keeper, d)) < 0 ||
 	    (r = watch_signals(d)) < 0 || (r = load_config(d)) < 0 ||
 	    (r = state_prepare(&d->paths, &d->id, d->name)) < 0 || (r = make_transports(d)) < 0 ||
-	    (r = daemon_upstreams_new(d)) < 0 || (r = make_router(d)) < 0 ||
-	    (r = daemon_net_open(d)) < 0)
+	    (r = daemon_upstreams_new(d)) < 0 || (r = daemon_vpcs_new(d)) < 0 ||
+	    (r = make_router(d)) < 0 || (r = daemon_net_open(d)) < 0)
 		return r;
 	return open_control(d);
 }
@@ -268,6 +247,7 @@ static void tear_down(struct daemon *d)
 {
 	control_free(d->control);
 	rt_free(d->rt);
+	daemon_vpcs_free(d);
 	daemon_upstreams_free(d);
 	daemon_net_close(d);
 	aws_free(d->aws);

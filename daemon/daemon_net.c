@@ -21,6 +21,7 @@
 #define PACKETS_PER_TURN 64U  /* tech-notes A3 */
 #define LOCAL_ROUTES_MAX 4096U
 #define COLLISIONS_TOLD 16U
+#define COLLISIONS_MAX 256U
 
 /* The ranges that the device's addresses may take; decision 12. */
 static const char *const ranges[] = { "198.18.0.0/16", "198.19.0.0/16", "100.127.0.0/16" };
@@ -137,13 +138,42 @@ static int install(struct daemon *d, const struct rt_kernel_route *routes, size_
 	return r;
 }
 
-/* Makes table 5373 fit the rules and the machine's own routes. @tell: say what collides. */
-static int routes_apply(struct daemon *d, bool tell)
+/* Rules whose collisions were told before. */
+struct told {
+	struct rt_rule *rules;
+	size_t n;
+};
+
+static bool is_told(const struct told *told, const struct rt_rule *rule)
+{
+	for (size_t i = 0; i < told->n; i++)
+		if (told->rules[i].prefix.len == rule->prefix.len &&
+		    net_addr_eq(&told->rules[i].prefix.addr, &rule->prefix.addr))
+			return true;
+	return false;
+}
+
+static void tell_collisions(const struct daemon *d, const struct told *told,
+			    const struct rt_collision *c, size_t n,
+			    const struct tun_main_route *main_routes)
+{
+	size_t lines = 0;
+
+	for (size_t i = 0; i < n && lines < COLLISIONS_TOLD; i++) {
+		if (is_told(told, c[i].rule))
+			continue;
+		tell_collision(d, &c[i], &main_routes[c[i].local]);
+		lines++;
+	}
+}
+
+/* Makes table 5373 fit the rules and the machine's own routes. @told: say what collides but for these; NULL: say nothing. */
+static int routes_apply(struct daemon *d, const struct told *told)
 {
 	struct tun_main_route *main_routes = calloc(LOCAL_ROUTES_MAX, sizeof(*main_routes));
 	struct net_prefix *locals = calloc(LOCAL_ROUTES_MAX, sizeof(*locals));
-	struct rt_collision collisions[COLLISIONS_TOLD];
-	size_t n_collisions = COLLISIONS_TOLD, n = 0;
+	struct rt_collision collisions[COLLISIONS_MAX];
+	size_t n_collisions = COLLISIONS_MAX, n = 0;
 	struct rt_kernel_route *routes = NULL;
 	int r = ST_ENOMEM, n_main = 0;
 
@@ -156,13 +186,30 @@ static int routes_apply(struct daemon *d, bool tell)
 	if ((r = rt_kernel_routes(rt_rules(d->rt), locals, (size_t)n_main, &routes, &n, collisions,
 				  &n_collisions)) < 0)
 		goto out;
-	for (size_t i = 0; tell && i < n_collisions; i++)
-		tell_collision(d, &collisions[i], &main_routes[collisions[i].local]);
+	if (told)
+		tell_collisions(d, told, collisions, n_collisions, main_routes);
 	r = install(d, routes, n);
 out:
 	free(routes);
 	free(locals);
 	free(main_routes);
+	return r;
+}
+
+int daemon_net_set_rules(struct daemon *d, struct rt_rules *rules)
+{
+	struct told told = { 0 };
+	const struct rt_rule *former = rt_rules_all(rt_rules(d->rt), &told.n);
+	int r;
+
+	/* a copy: the router frees the former rules; without memory for it all collisions are told again */
+	if ((told.rules = calloc(told.n + 1, sizeof(*told.rules))))
+		memcpy(told.rules, former, told.n * sizeof(*former));
+	else
+		told.n = 0;
+	rt_set_rules(d->rt, rules);
+	r = routes_apply(d, &told);
+	free(told.rules);
 	return r;
 }
 
@@ -173,7 +220,7 @@ static void on_routes_settled(void *arg, uint64_t now_ms)
 	(void)now_ms;
 	for (size_t i = 0; i < d->config->n_upstreams; i++)
 		tnl_upstream_hurry(d->upstreams[i].tnl);
-	if (d->phase != DAEMON_STOPPING && routes_apply(d, false) < 0)
+	if (d->phase != DAEMON_STOPPING && routes_apply(d, NULL) < 0)
 		log_warn("the routes could not be brought up to date with this machine's");
 }
 
@@ -247,7 +294,7 @@ int daemon_net_open(struct daemon *d)
 	r = tun_open(&d->tun, d->config->tun_name, d->clone_fd);
 	d->clone_fd = -1;
 	if (r < 0 || (r = set_addresses(d)) < 0 || (r = start_netstack(d)) < 0 ||
-	    (r = routes_apply(d, true)) < 0 || (r = watch_network(d)) < 0)
+	    (r = routes_apply(d, &(struct told){ 0 })) < 0 || (r = watch_network(d)) < 0)
 		return r;
 	return add_rules(d);
 }

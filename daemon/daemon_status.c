@@ -2,6 +2,7 @@
 /* daemon_status.c - what `ssm-tun status` shows, as one JSON object; the names in it are an interface */
 #include "daemon/daemon_internal.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -58,11 +59,81 @@ static json_t *routes_json(const struct daemon *d)
 			to = "direct";
 		else
 			to = r->action == CFG_TO_REJECT ? "reject" : "drop";
-		json_array_append_new(out, json_pack("{s:s, s:s}", "match",
-						     net_prefix_str(prefix, &r->prefix), "upstream",
-						     to));
+		json_array_append_new(
+			out, json_pack("{s:s, s:s}", "match",
+				       r->is_vpc ? "vpc" : net_prefix_str(prefix, &r->prefix),
+				       "upstream", to));
 	}
 	return out;
+}
+
+/* Lists of VPCs are shortened beyond this, all rules together; the counts beside them are whole. Ours: half of
+ * CONTROL_BACKLOG_MAX, so that the answer fits */
+#define LISTS_BYTES KIB(128)
+
+static void list_put(json_t *list, const char *text, size_t *room)
+{
+	size_t need = strlen(text) + 4;
+
+	if (*room < need)
+		return;
+	*room -= need;
+	json_array_append_new(list, json_string(text));
+}
+
+static json_t *prefixes_json(const struct aws_vpc *found, size_t *room)
+{
+	json_t *list = json_array();
+	char text[NET_PREFIX_STR];
+
+	for (size_t i = 0; i < found->n_own; i++)
+		list_put(list, net_prefix_str(text, &found->own[i]), room);
+	for (size_t i = 0; i < found->n_routed; i++)
+		list_put(list, net_prefix_str(text, &found->routed[i]), room);
+	return list;
+}
+
+/* What was found, put into @out. */
+static void found_json(json_t *out, const struct vpc_rule *v, size_t *room)
+{
+	const struct aws_vpc *found = v->found;
+	json_t *names = json_array(), *missing = json_array();
+
+	for (size_t i = 0; i < found->n_suffixes; i++)
+		list_put(names, found->suffixes[i], room);
+	for (size_t i = 0; i < found->n_missing; i++)
+		json_array_append_new(missing, json_string(found->missing[i]));
+	json_object_update_new(
+		out,
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "vpc_id",
+			  found->vpc_id, "instance_id", found->instance_id, "region", found->region,
+			  "age_ms", (json_int_t)(loop_now_ms(v->daemon->loop) - v->found_ms),
+			  "n_prefixes", (json_int_t)(found->n_own + found->n_routed),
+			  "n_routed_here", (json_int_t)v->n_used, "n_dns_suffixes",
+			  (json_int_t)found->n_suffixes, "prefixes", prefixes_json(found, room),
+			  "dns_suffixes", names, "missing", missing));
+	if (found->zones_error[0])
+		json_object_set_new(out, "dns_error", json_string(found->zones_error));
+}
+
+static json_t *vpcs_json(const struct daemon *d)
+{
+	static const char *const states[] = {
+		[VPC_WAITING] = "waiting", [VPC_KNOWN] = "known", [VPC_FAILED] = "failed"
+	};
+	json_t *list = json_array();
+	size_t room = LISTS_BYTES;
+
+	for (size_t i = 0; i < d->n_vpcs; i++) {
+		const struct vpc_rule *v = &d->vpcs[i];
+		json_t *one = json_pack("{s:s, s:s, s:s}", "upstream", v->upstream->cfg->name,
+					"state", states[v->state], "last_error", v->trouble);
+
+		if (v->found && one)
+			found_json(one, v, &room);
+		json_array_append_new(list, one);
+	}
+	return list;
 }
 
 static json_t *flows_json(const struct daemon *d)
@@ -87,12 +158,12 @@ json_t *daemon_status(struct daemon *d)
 	for (size_t i = 0; i < d->config->n_upstreams; i++)
 		json_array_append_new(upstreams, upstream_json(&d->upstreams[i]));
 	return json_pack(
-		"{s:b, s:s, s:s, s:s, s:i, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:{s:I, s:I}}", "ok",
-		1, "name", d->name, "version", SSM_TUN_VERSION, "state", phase_name(d->phase),
+		"{s:b, s:s, s:s, s:s, s:i, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I}}",
+		"ok", 1, "name", d->name, "version", SSM_TUN_VERSION, "state", phase_name(d->phase),
 		"pid", (int)getpid(), "uid", (int)d->id.uid, "uptime_ms",
 		(json_int_t)(loop_now_ms(d->loop) - d->start_ms), "config",
 		d->config->file ? text_safe(d->config->file).s : "(flags)", "device",
-		tun_name(d->tun), "routes", routes_json(d), "upstreams", upstreams, "flows",
-		flows_json(d), "loop", "turns", (json_int_t)loop_turns(d->loop), "longest_turn_us",
-		(json_int_t)loop_longest_us(d->loop));
+		tun_name(d->tun), "routes", routes_json(d), "vpcs", vpcs_json(d), "upstreams",
+		upstreams, "flows", flows_json(d), "loop", "turns", (json_int_t)loop_turns(d->loop),
+		"longest_turn_us", (json_int_t)loop_longest_us(d->loop));
 }

@@ -53,8 +53,25 @@ static void report_ready(struct daemon *d, size_t up, size_t failed)
 		log_warn("a helper process keeps the terminal's stderr");
 }
 
-/* Counts states; reports once all upstreams have settled. */
-static void check_ready(struct daemon *d)
+/* What rules "match: vpc" do to the start. Return: true if `up` has to wait for one, or has failed by one */
+static bool vpcs_hold(struct daemon *d)
+{
+	bool wait = false;
+
+	for (size_t i = 0; i < d->n_vpcs; i++) {
+		const struct vpc_rule *v = &d->vpcs[i];
+
+		if (v->state == VPC_FAILED && !d->opts->partial) {
+			daemon_stop(d, 1, NULL);
+			return true;
+		}
+		wait = wait || (v->state == VPC_WAITING && v->upstream->state != TNL_FAILED);
+	}
+	return wait;
+}
+
+/* Counts states; reports once all upstreams, and what they are to route, have settled. */
+void daemon_check_ready(struct daemon *d)
 {
 	size_t n[TNL_STATE_N] = { 0 };
 
@@ -70,7 +87,7 @@ static void check_ready(struct daemon *d)
 		daemon_stop(d, 1, "a login is needed and nobody is there to wait for");
 		return;
 	}
-	if (n[TNL_UP] + n[TNL_FAILED] == d->config->n_upstreams)
+	if (!vpcs_hold(d) && n[TNL_UP] + n[TNL_FAILED] == d->config->n_upstreams)
 		report_ready(d, n[TNL_UP], n[TNL_FAILED]);
 }
 
@@ -87,7 +104,9 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 		log_warn("waiting: %s", text && text[0] ? text : st_strerror(err));
 	else if (s == TNL_UP)
 		log_info("%s: connected", u->cfg->name);
-	check_ready(u->daemon);
+	if (s == TNL_UP)
+		daemon_vpc_upstream_up(u);
+	daemon_check_ready(u->daemon);
 }
 
 /* ---- keys */
@@ -258,7 +277,7 @@ void daemon_upstreams_start(struct daemon *d)
 	for (size_t i = 0; i < d->config->n_upstreams && d->phase == DAEMON_STARTING; i++)
 		tnl_upstream_start(d->upstreams[i].tnl);
 	/* A configuration without upstreams (all rejected or dropped) is up at once. */
-	check_ready(d);
+	daemon_check_ready(d);
 }
 
 static void on_stopped(void *arg, uint64_t now_ms)

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+/*
+ * daemon_vpc.c - rules "match: vpc": asked, applied, refreshed
+ *
+ * Theory of operation: a rule's VPC is asked for once its upstream has a session, so credentials work by then and it is known which
+ * instance carries the flows. Which one is asked about: the one of a session, else the targets of the file in their
+ * order. An answer becomes rules of the router and routes of the kernel in one go. It is asked again every
+ * limits.vpc_refresh, and when the upstream comes up with another instance. What is known stays while a question fails, or is
+ * answered with less because a permission was taken away: an outage of an API must not take routes away from
+ * flows that work. While nothing is known `up` waits: what may mend itself is tried again, the rest makes the rule fail.
+ */
+#include "daemon/daemon_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/codec.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#define RETRY_MS 2000U	    /* ours: the first pause while nothing is known */
+#define RETRY_MAX_MS 60000U /* ours */
+
+/* ---- which instance */
+
+static bool carries_flows(const struct tnl_session_status *s)
+{
+	return aws_id_is_instance(s->target) &&
+	       (strcmp(s->state, "ready") == 0 || strcmp(s->state, "resuming") == 0);
+}
+
+/* The @at-th instance that a session of @u runs on. Return: false if there are fewer */
+static bool live_instance(struct upstream *u, unsigned at, char out[64])
+{
+	struct tnl_status st;
+
+	tnl_upstream_status(u->tnl, &st);
+	for (uint32_t i = 0; i < st.sessions && i < TNL_SESSIONS_MAX; i++)
+		if (carries_flows(&st.session[i]) && at-- == 0) {
+			text_copy(out, 64, st.session[i].target);
+			return true;
+		}
+	return false;
+}
+
+static bool has_session_on(struct upstream *u, const char *instance_id)
+{
+	char id[64];
+
+	for (unsigned i = 0; live_instance(u, i, id); i++)
+		if (strcmp(id, instance_id) == 0)
+			return true;
+	return false;
+}
+
+/* The @at-th instance to ask about: the known one if it is in use, that of a session, those of the file. */
+static bool candidate(struct vpc_rule *v, unsigned at, char out[64])
+{
+	const struct cfg_upstream *cfg = v->upstream->cfg;
+
+	if (v->found && has_session_on(v->upstream, v->found->instance_id) && at-- == 0)
+		return text_copy(out, 64, v->found->instance_id);
+	if (live_instance(v->upstream, 0, out) && at-- == 0)
+		return true;
+	for (size_t i = 0; i < cfg->n_targets; i++)
+		if (aws_id_is_instance(cfg->targets[i]) && at-- == 0)
+			return text_copy(out, 64, cfg->targets[i]);
+	return false;
+}
+
+/* ---- the next question */
+
+static void wait_for(struct vpc_rule *v, uint32_t ms)
+{
+	struct loop *loop = v->daemon->loop;
+	uint32_t random;
+
+	/* a tenth earlier or later: many upstreams, and many users of an account, do not ask at once */
+	codec_random(&random, sizeof(random));
+	ms = ms - ms / 10 + random % (ms / 5 + 1);
+	if (loop_timer_set(loop, &v->timer, loop_now_ms(loop) + ms) < 0)
+		log_error("%s: no memory for a timer: its VPC is not asked for again",
+			  v->upstream->cfg->name);
+}
+
+static uint32_t retry_pause(struct vpc_rule *v)
+{
+	v->retry_ms = v->retry_ms ? MIN(v->retry_ms * 2, RETRY_MAX_MS) : RETRY_MS;
+	return MIN(v->retry_ms, v->daemon->config->limits.vpc_refresh_ms);
+}
+
+/* ---- answers */
+
+/* A trouble that is news. Return: false if it was told */
+static bool note_trouble(struct vpc_rule *v, const char *text)
+{
+	if (strcmp(v->trouble, text) == 0)
+		return false;
+	text_copy(v->trouble, sizeof(v->trouble), text);
+	return true;
+}
+
+static void keep_known(struct vpc_rule *v, const char *text)
+{
+	if (note_trouble(v, text))
+		log_warn("%s: match: vpc: what is known of %s is kept: %s", v->upstream->cfg->name,
+			 v->found->vpc_id, text);
+	wait_for(v, v->daemon->config->limits.vpc_refresh_ms);
+}
+
+static void refused(struct vpc_rule *v, const struct aws_error *error)
+{
+	const bool may_mend = error->retryable || error->person;
+	char text[sizeof(v->trouble)];
+
+	snprintf(text, sizeof(text), "%s%s%s", error->text, error->hint[0] ? "; " : "",
+		 error->hint);
+	if (v->found) {
+		keep_known(v, text);
+		return;
+	}
+	if (note_trouble(v, text))
+		log_msg(may_mend ? LOG_WARN : LOG_ERROR, "%s: match: vpc: %s%s",
+			v->upstream->cfg->name, text, may_mend ? " (it is tried again)" : "");
+	v->state = may_mend ? VPC_WAITING : VPC_FAILED;
+	wait_for(v, may_mend ? retry_pause(v) : v->daemon->config->limits.vpc_refresh_ms);
+	daemon_check_ready(v->daemon);
+}
+
+/* An action that is denied now and was not before. */
+static const char *lost_permission(const struct aws_vpc *before, const struct aws_vpc *now)
+{
+	for (size_t i = 0; i < now->n_missing; i++) {
+		bool old = false;
+
+		for (size_t j = 0; j < before->n_missing; j++)
+			old = old || strcmp(before->missing[j], now->missing[i]) == 0;
+		if (!old)
+			return now->missing[i];
+	}
+	return NULL;
+}
+
+/* Route 53 gave no answer: the names that are known stay. */
+static void keep_names(struct aws_vpc *before, struct aws_vpc *now)
+{
+	if (!now->zones_error[0] || now->n_suffixes)
+		return;
+	free(now->suffixes);
+	now->suffixes = before->suffixes;
+	now->n_suffixes = before->n_suffixes;
+	now->cut_suffixes = before->cut_suffixes;
+	before->suffixes = NULL;
+	before->n_suffixes = 0;
+}
+
+static bool same_prefixes(const struct net_prefix *a, size_t n_a, const struct net_prefix *b,
+			  size_t n_b)
+{
+	bool same = n_a == n_b;
+
+	for (size_t i = 0; same && i < n_a; i++)
+		same = a[i].len == b[i].len && net_addr_eq(&a[i].addr, &b[i].addr);
+	return same;
+}
+
+static void apply(struct vpc_rule *v)
+{
+	struct rt_rules *rules;
+	int r = daemon_rules_make(v->daemon, &rules);
+
+	if (r == 0)
+		r = daemon_net_set_rules(v->daemon, rules);
+	if (r < 0)
+		log_error("%s: match: vpc: the routes could not all be set: %s",
+			  v->upstream->cfg->name, st_strerror(r));
+}
+
+/* Takes @now. */
+static void accept_answer(struct vpc_rule *v, struct aws_vpc *now)
+{
+	struct aws_vpc *before = v->found;
+	bool same = before && same_prefixes(before->own, before->n_own, now->own, now->n_own) &&
+		    same_prefixes(before->routed, before->n_routed, now->routed, now->n_routed);
+
+	daemon_vpc_tell(v, before, now);
+	v->found = now;
+	v->found_ms = loop_now_ms(v->daemon->loop);
+	v->state = VPC_KNOWN;
+	v->retry_ms = 0;
+	v->trouble[0] = '\0';
+	aws_vpc_free(before);
+	if (!same)
+		apply(v);
+	wait_for(v, v->daemon->config->limits.vpc_refresh_ms);
+	daemon_check_ready(v->daemon);
+}
+
+static void ask(struct vpc_rule *v);
+
+static void on_answer(void *arg, const struct aws_error *error, struct aws_vpc *vpc)
+{
+	struct vpc_rule *v = arg;
+	char id[64], text[200];
+	const char *lost;
+
+	v->ask = NULL;
+	if (error && error->err == ST_ENOENT && candidate(v, v->candidate + 1, id)) {
+		log_debug("%s: match: vpc: %s", v->upstream->cfg->name, error->text);
+		v->candidate++;
+		ask(v);
+		return;
+	}
+	v->candidate = 0;
+	if (error) {
+		refused(v, error);
+		return;
+	}
+	if (v->found && strcmp(v->found->vpc_id, vpc->vpc_id) == 0) {
+		if ((lost = lost_permission(v->found, vpc))) {
+			snprintf(text, sizeof(text), "the IAM identity has lost %s", lost);
+			aws_vpc_free(vpc);
+			keep_known(v, text);
+			return;
+		}
+		keep_names(v->found, vpc);
+	}
+	accept_answer(v, vpc);
+}
+
+static void ask(struct vpc_rule *v)
+{
+	struct aws_error error = {
+		.err = ST_ENOENT,
+		.text = "no target of this upstream is an EC2 instance, so there is no VPC",
+		.hint = "write the prefixes into the routes",
+	};
+	char id[64];
+	int r;
+
+	if (v->ask || v->daemon->phase == DAEMON_STOPPING)
+		return;
+	loop_timer_cancel(v->daemon->loop, &v->timer);
+	if (!candidate(v, v->candidate, id)) {
+		refused(v, &error);
+		return;
+	}
+	if ((r = aws_vpc_find(v->upstream->account, &v->ask, id, NULL, on_answer, v)) == 0)
+		return;
+	error = (struct aws_error){ .err = r, .retryable = true };
+	text_copy(error.text, sizeof(error.text), st_strerror(r));
+	refused(v, &error);
+}
+
+static void on_timer(void *arg, uint64_t now_ms)
+{
+	(void)now_ms;
+	ask(arg);
+}
+
+void daemon_vpc_upstream_up(struct upstream *u)
+{
+	for (size_t i = 0; i < u->daemon->n_vpcs; i++) {
+		struct vpc_rule *v = &u->daemon->vpcs[i];
+
+		if (v->upstream == u && !(v->found && has_session_on(u, v->found->instance_id)))
+			ask(v);
+	}
+}
+
+/* ---- beginning and end */
+
+int daemon_vpcs_new(struct daemon *d)
+{
+	const struct config *c = d->config;
+
+	if (!(d->vpcs = calloc(c->n_upstreams + 1, sizeof(*d->vpcs))))
+		return ST_ENOMEM;
+	for (size_t i = 0; i < c->n_routes; i++) {
+		struct vpc_rule *v = &d->vpcs[d->n_vpcs];
+
+		if (!c->routes[i].is_vpc) /* at most one for each upstream: the file was checked */
+			continue;
+		v->daemon = d;
+		v->upstream = &d->upstreams[c->routes[i].upstream];
+		v->cfg = &c->routes[i];
+		loop_timer_init(&v->timer, on_timer, v);
+		d->n_vpcs++;
+	}
+	return 0;
+}
+
+void daemon_vpcs_stop(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_vpcs; i++) {
+		loop_timer_cancel(d->loop, &d->vpcs[i].timer);
+		aws_vpc_cancel(d->vpcs[i].ask);
+		d->vpcs[i].ask = NULL;
+	}
+}
+
+void daemon_vpcs_free(struct daemon *d)
+{
+	daemon_vpcs_stop(d);
+	for (size_t i = 0; i < d->n_vpcs; i++)
+		aws_vpc_free(d->vpcs[i].found);
+	free(d->vpcs);
+	d->vpcs = NULL;
+	d->n_vpcs = 0;
+}
