@@ -170,7 +170,7 @@ struct aws_vpc {
 	char **suffixes; /* names of the private zones, lower case, without the last dot; sorted */
 	size_t n_suffixes;
 	size_t cut_prefixes, cut_suffixes;	  /* left out beyond the maxima */
-	const char *missing[AWS_VPC_MISSING_MAX]; /* IAM actions that were denied; static */
+	const char *missing[AWS_VPC_MISSING_MAX]; /* IAM actions that were denied, sorted; static */
 	size_t n_missing;
 	char zones_error[512]; /* Route 53 failed, not by a denial: suffixes are not known; "" */
 };

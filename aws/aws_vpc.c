@@ -33,6 +33,7 @@ static const struct {
 	[AWS_VPC_ENTRIES] = { AWS_GET_MANAGED_PREFIX_LIST_ENTRIES, aws_vpc_read_entries },
 };
 _Static_assert(ARRAY_LEN(steps) == AWS_VPC_STEP_N, "steps[] and enum aws_vpc_step differ");
+_Static_assert(AWS_VPC_STEP_N <= AWS_VPC_MISSING_MAX, "each step may be denied, once");
 
 bool aws_id_is_instance(const char *id)
 {
@@ -154,13 +155,17 @@ int aws_vpc_find(struct aws_account *acc, struct aws_vpc_ask **out, const char *
 
 /* ---- answers ---- */
 
+/* Kept sorted: answers come in any order. */
 static void missing_add(struct aws_vpc *v, const char *action)
 {
-	for (size_t i = 0; i < v->n_missing; i++)
-		if (strcmp(v->missing[i], action) == 0)
-			return;
-	if (v->n_missing < AWS_VPC_MISSING_MAX)
-		v->missing[v->n_missing++] = action;
+	size_t i = v->n_missing;
+
+	if (i == AWS_VPC_MISSING_MAX) /* there are as many steps */
+		return;
+	for (; i > 0 && strcmp(v->missing[i - 1], action) > 0; i--)
+		v->missing[i] = v->missing[i - 1];
+	v->missing[i] = action;
+	v->n_missing++;
 }
 
 static void no_vpc(const struct aws_vpc_ask *q, struct aws_error *error)

@@ -109,7 +109,7 @@ static void found_json(json_t *out, const struct vpc_rule *v, size_t *room)
 			  found->vpc_id, "instance_id", found->instance_id, "region", found->region,
 			  "age_ms", (json_int_t)(loop_now_ms(v->daemon->loop) - v->found_ms),
 			  "n_prefixes", (json_int_t)(found->n_own + found->n_routed),
-			  "n_routed_here", (json_int_t)v->n_used, "n_dns_suffixes",
+			  "n_prefixes_used", (json_int_t)v->n_used, "n_dns_suffixes",
 			  (json_int_t)found->n_suffixes, "prefixes", prefixes_json(found, room),
 			  "dns_suffixes", names, "missing", missing));
 	if (found->zones_error[0])

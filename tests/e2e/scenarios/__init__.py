@@ -4,7 +4,7 @@ import importlib
 
 _all = {}
 _modules = ("laboratory", "traffic", "endings", "rules", "faults", "resume", "startup", "keys", "cleanup", "caller", "text", "idle", "registration",
-            "awscli", "aws")
+            "awscli", "aws", "aws_vpc")
 
 
 class Scenario:

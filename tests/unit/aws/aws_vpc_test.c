@@ -477,17 +477,11 @@ static void put_prefixes(char *out, size_t cap, const struct net_prefix *v, size
 		snprintf(out + strlen(out), cap - strlen(out), " %s", net_prefix_str(text, &v[i]));
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* As struct topology's want. */
 static const char *shown(const struct got *g)
 {
 	static char out[32768];
 	const struct aws_vpc *v = g->vpc;
-	const char *missing[AWS_VPC_MISSING_MAX];
 
 	if (!v) {
 		snprintf(out, sizeof(out), "error %s: %s (%s)", st_errname(g->error.err),
@@ -502,10 +496,8 @@ static const char *shown(const struct got *g)
 	for (size_t i = 0; i < v->n_suffixes; i++)
 		sprintf(out + strlen(out), " %s", v->suffixes[i]);
 	strcat(out, "; missing:");
-	memcpy(missing, v->missing, sizeof(missing));
-	qsort(missing, v->n_missing, sizeof(*missing), by_name);
 	for (size_t i = 0; i < v->n_missing; i++)
-		sprintf(out + strlen(out), " %s", missing[i]);
+		sprintf(out + strlen(out), " %s", v->missing[i]);
 	return out;
 }
 
