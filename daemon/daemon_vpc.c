@@ -25,48 +25,31 @@
 
 /* ---- which instance */
 
-static bool carries_flows(const struct tnl_session_status *s)
-{
-	return aws_id_is_instance(s->target) &&
-	       (strcmp(s->state, "ready") == 0 || strcmp(s->state, "resuming") == 0);
-}
-
-/* The @at-th instance that a session of @u runs on. Return: false if there are fewer */
-static bool live_instance(struct upstream *u, unsigned at, char out[64])
+/* The instance that a session of @u runs on. Return: false if there is none. *@region: of it; "": the account's */
+static bool live_instance(struct upstream *u, char id[64], const char **region)
 {
 	struct tnl_status st;
 
+	*region = "";
 	tnl_upstream_status(u->tnl, &st);
 	for (uint32_t i = 0; i < st.sessions && i < TNL_SESSIONS_MAX; i++)
-		if (carries_flows(&st.session[i]) && at-- == 0) {
-			text_copy(out, 64, st.session[i].target);
-			return true;
-		}
+		if (strcmp(st.session[i].state, "ready") == 0 &&
+		    aws_id_is_instance(st.session[i].target))
+			return text_copy(id, 64, st.session[i].target);
 	return false;
 }
 
-static bool has_session_on(struct upstream *u, const char *instance_id)
-{
-	char id[64];
-
-	for (unsigned i = 0; live_instance(u, i, id); i++)
-		if (strcmp(id, instance_id) == 0)
-			return true;
-	return false;
-}
-
-/* The @at-th instance to ask about: the known one if it is in use, that of a session, those of the file. */
-static bool candidate(struct vpc_rule *v, unsigned at, char out[64])
+/* The @at-th instance to ask about: that of a session, then those of the file. */
+static bool candidate(struct vpc_rule *v, unsigned at, char id[64], const char **region)
 {
 	const struct cfg_upstream *cfg = v->upstream->cfg;
 
-	if (v->found && has_session_on(v->upstream, v->found->instance_id) && at-- == 0)
-		return text_copy(out, 64, v->found->instance_id);
-	if (live_instance(v->upstream, 0, out) && at-- == 0)
+	if (live_instance(v->upstream, id, region) && at-- == 0)
 		return true;
+	*region = "";
 	for (size_t i = 0; i < cfg->n_targets; i++)
 		if (aws_id_is_instance(cfg->targets[i]) && at-- == 0)
-			return text_copy(out, 64, cfg->targets[i]);
+			return text_copy(id, 64, cfg->targets[i]);
 	return false;
 }
 
@@ -204,10 +187,10 @@ static void on_answer(void *arg, const struct aws_error *error, struct aws_vpc *
 {
 	struct vpc_rule *v = arg;
 	char id[64], text[200];
-	const char *lost;
+	const char *lost, *region;
 
 	v->ask = NULL;
-	if (error && error->err == ST_ENOENT && candidate(v, v->candidate + 1, id)) {
+	if (error && error->err == ST_ENOENT && candidate(v, v->candidate + 1, id, &region)) {
 		log_debug("%s: match: vpc: %s", v->upstream->cfg->name, error->text);
 		v->candidate++;
 		ask(v);
@@ -237,17 +220,18 @@ static void ask(struct vpc_rule *v)
 		.text = "no target of this upstream is an EC2 instance, so there is no VPC",
 		.hint = "write the prefixes into the routes",
 	};
+	const char *region;
 	char id[64];
 	int r;
 
 	if (v->ask || v->daemon->phase == DAEMON_STOPPING)
 		return;
 	loop_timer_cancel(v->daemon->loop, &v->timer);
-	if (!candidate(v, v->candidate, id)) {
+	if (!candidate(v, v->candidate, id, &region)) {
 		refused(v, &error);
 		return;
 	}
-	if ((r = aws_vpc_find(v->upstream->account, &v->ask, id, NULL, on_answer, v)) == 0)
+	if ((r = aws_vpc_find(v->upstream->account, &v->ask, id, region, on_answer, v)) == 0)
 		return;
 	error = (struct aws_error){ .err = r, .retryable = true };
 	text_copy(error.text, sizeof(error.text), st_strerror(r));
@@ -260,13 +244,27 @@ static void on_timer(void *arg, uint64_t now_ms)
 	ask(arg);
 }
 
+static bool is_news(struct vpc_rule *v)
+{
+	const char *region;
+	char id[64];
+
+	if (!v->found)
+		return true;
+	return live_instance(v->upstream, id, &region) && strcmp(v->found->instance_id, id) != 0;
+}
+
 void daemon_vpc_upstream_up(struct upstream *u)
 {
 	for (size_t i = 0; i < u->daemon->n_vpcs; i++) {
 		struct vpc_rule *v = &u->daemon->vpcs[i];
 
-		if (v->upstream == u && !(v->found && has_session_on(u, v->found->instance_id)))
-			ask(v);
+		if (v->upstream != u || !is_news(v))
+			continue;
+		aws_vpc_cancel(v->ask); /* about an instance that is not used any more */
+		v->ask = NULL;
+		v->candidate = 0;
+		ask(v);
 	}
 }
 

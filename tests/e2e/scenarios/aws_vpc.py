@@ -31,7 +31,7 @@ class Stage:
             self.play = Play("--listen", LINK_C + ":0", stderr=open(lab.log_path("play"), "wb"))
         except PlayError as e:
             raise Skip("no play of AWS: %s" % e) from None
-        self.lab = lab
+        self.lab, self.instances = lab, [INSTANCE]
         self.play.do("set", ssm={"targets": {INSTANCE: lab.host_id}, "gateway": {
             "url": "https://%s:%d" % (LINK_C, lab.gateway_ports["control"]), "ca": lab.ca,
             "access_key": lab.access_key, "secret_key": lab.secret_key}})
@@ -42,7 +42,7 @@ class Stage:
             lab.must("ip", "addr", "add", address + "/32", "dev", "lo", v=True)
 
     def config(self, *more, **changes):
-        upstream = self.lab.upstream(instances=[INSTANCE], aws={
+        upstream = self.lab.upstream(instances=self.instances, aws={
             "access_key": self.play.access_key, "secret_key": self.play.secret_key, "region": "us-east-1", "endpoint_url": None,
             "ca_bundle": self.ca})
         return self.lab.config([{"match": "vpc", "upstream": "vpc"}, *more], upstream,
@@ -59,6 +59,10 @@ class Stage:
         since = self.play.serial()
         n = self.play.wait("DescribeVpcs", times, since)
         check(n >= times, "not asked again within 30 s")
+
+
+def vpc_of(ident, *blocks):
+    return {**vpc(*blocks), "vpcId": ident, "ipv6CidrBlockAssociationSet": []}
 
 
 def echo(s):
@@ -165,6 +169,35 @@ def aws_vpc_denied(lab):
     stage.asked_again()
     lacks = [line for line in lab.daemon.text.splitlines() if "the IAM identity lacks" in line]
     check(len(lacks) == 1 and "ec2:DescribeRouteTables" in lacks[0] and "route53:ListHostedZonesByVPC" in lacks[0], "told: %s" % lacks)
+    lab.down()
+    lab.daemon.wait()
+    lab.expect_clean(before, 1.0)
+
+
+@scenario("aws-vpc-failover")
+def aws_vpc_failover(lab):
+    """A session with another target, in another VPC: the routes follow at once, not at the next refresh."""
+    stage = Stage(lab)
+    first, other, other_vpc = lab.agent, "i-0a1b2c3d4e5f60002", "vpc-0a1b2c3d4e5f60009"
+    lab.start_agent("vpc-2")
+    stage.instances = [INSTANCE, other]
+    stage.play.do("instance", id=other, vpc=other_vpc, subnet="subnet-0a1b2c3d4e5f60009", ip=LATER4)
+    stage.play.do("set", ssm={"targets": {INSTANCE: lab.host_id, other: "vpc-2"}},
+                  ec2={"vpcs": [vpc(*BLOCKS), vpc_of(other_vpc, "10.90.0.0/16")]})
+    port = ports(lab, LATER4)
+    before = lab.picture()
+    config = stage.config()
+    config["limits"]["vpc_refresh"] = "1h"
+    lab.up(config, env=stage.env)
+    device = lab.status()["device"]
+    check(device_of(V4) == device and device_of(LATER4) != device, "routes: %s" % stage.vpc())
+    first.stop()
+    wait_until(lambda: device_of(LATER4) == device, 30, "the other target's VPC is routed")
+    seen = stage.vpc()
+    check(seen["instance_id"] == other and seen["vpc_id"] == other_vpc and seen["prefixes"] == ["10.90.0.0/16"], "status: %s" % seen)
+    check(device_of(V4) != device, "the first VPC is still routed")
+    with connect(LATER4, port[LATER4]) as s:
+        ping(s)
     lab.down()
     lab.daemon.wait()
     lab.expect_clean(before, 1.0)
