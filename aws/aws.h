@@ -189,7 +189,7 @@ typedef void aws_vpc_fn(void *arg, const struct aws_error *error, struct aws_vpc
  */
 int aws_vpc_find(struct aws_account *acc, struct aws_vpc_ask **out, const char *instance_id,
 		 const char *region, aws_vpc_fn *done, void *arg);
-void aws_vpc_cancel(struct aws_vpc_ask *ask); /* no callback; NULL is fine */
+void aws_vpc_cancel(struct aws_vpc_ask *q); /* no callback; NULL is fine */
 /** aws_id_is_instance() - has @id the form of an EC2 instance's id, i-…? */
 bool aws_id_is_instance(const char *id);
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from lab import LINK_C, ROOT, V4, Skip, check, connect, recv_exactly
+from lab import LINK_C, LINK_V, ROOT, V4, Skip, check, connect, recv_exactly
 from netns import wait_until
 from scenarios import scenario
 from scenarios.rules import device_of
@@ -87,6 +87,7 @@ def aws_vpc(lab):
     """match: vpc reaches the VPC and its peers; blocks come and go while flows live on; nothing is left at the end."""
     stage = Stage(lab)
     port = ports(lab, V4, PEER4, LATER4)
+    lab.must("ip", "route", "add", "100.64.0.0/16", "via", LINK_V)  # a local network with the same prefix keeps it
     before = lab.picture()
     stage.up({"match": "10.77.55.0/24", "upstream": "direct"}, {"match": "172.20.1.0/24", "upstream": "reject"})
     device = lab.status()["device"]
@@ -95,7 +96,7 @@ def aws_vpc(lab):
                                "172.20.2.0/24"], "prefixes: %s" % seen["prefixes"])
     check(seen["dns_suffixes"] == ["prod.internal"] and seen["missing"] == [] and seen["vpc_id"] == VPC and
           seen["instance_id"] == INSTANCE and seen["state"] == "known", "status: %s" % seen)
-    for address, ours in ((V4, True), (PEER4, True), ("172.20.2.9", True), ("fd77::10", True), ("100.64.3.3", True),
+    for address, ours in ((V4, True), (PEER4, True), ("172.20.2.9", True), ("fd77::10", True), ("100.64.3.3", False),
                           ("10.77.55.1", False), ("10.89.0.1", False), (LATER4, False), ("192.168.9.9", False)):
         check((device_of(address) == device) == ours, "%s goes to %s" % (address, device_of(address)))
     r = lab.tun("status")
@@ -137,6 +138,8 @@ def aws_vpc(lab):
     lab.expect_clean(before, 1.0)
     text = lab.daemon.text
     check(text.count("has lost") <= 2 and text.count("(InternalError)") == 1, "told more than once:\n" + text[-3000:])
+    told = [line for line in text.splitlines() if "collides with" in line]
+    check(len(told) == 1 and "100.64.0.0/16 collides with 100.64.0.0/16 on vc: the local network keeps it" in told[0], "told: %s" % told)
     check(stage.play.access_key and stage.play.secret_key not in text, "a secret in the log")
 
 
