@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Rules `match: vpc`: routes and names from the target's VPC, while AWS is played by tests/aws and the gateway carries the sessions."""
 import os
+import re
 import sys
 
+import netns
 from lab import LINK_C, LINK_V, ROOT, V4, Skip, check, connect, recv_exactly
 from netns import wait_until
 from scenarios import scenario
@@ -201,6 +203,38 @@ def aws_vpc_failover(lab):
     check(device_of(V4) != device, "the first VPC is still routed")
     with connect(LATER4, port[LATER4]) as s:
         ping(s)
+    lab.down()
+    lab.daemon.wait()
+    lab.expect_clean(before, 1.0)
+
+
+@scenario("aws-vpc-many")
+def aws_vpc_many(lab):
+    """More prefixes and names than are kept: cut and told once, the loop never stands, status fits, nothing is left."""
+    stage = Stage(lab)
+    plist = "pl-0a1b2c3d4e5f60001"
+    entries = [{"cidr": "172.%d.%d.%d/28" % (20 + i // 2048, i // 8 % 256, i % 8 * 32)} for i in range(1500)]
+    stage.play.do("set", ec2={"prefix_entries": {plist: entries}}, zones=[
+        {"id": "Z%d" % i, "name": "%s%03d.internal." % ("a-long-label." * 15, i), "vpcs": [{"VPCId": VPC, "VPCRegion": "us-east-1"}]}
+        for i in range(300)])
+    port = ports(lab, V4)
+    before = lab.picture()
+    stage.up()
+    seen = stage.vpc()
+    check((seen["n_prefixes"], seen["n_prefixes_used"], seen["n_dns_suffixes"]) == (1024, 1024, 256), "counts: %s" % {
+        k: v for k, v in seen.items() if k.startswith("n_")})
+    check(seen["prefixes"][:4] == BLOCKS + ["fd77::/56", "10.88.0.0/16"] and len(seen["prefixes"]) == 1024, "what is kept is not the largest")
+    check(sum(r.get("dev") == "ssm0" for r in netns.ip_json("-4", "route", "show", "table", "5373")) >= 1023, "routes")
+    stage.asked_again()
+    with connect(V4, port[V4]) as s:
+        ping(s)
+    text = lab.daemon.text
+    for words in (r"reaches more than 1024 prefixes: the 480 smallest are left out", r"has more than 256 private zones: 44 are left out"):
+        check(len(re.findall(words, text)) == 1, "not told once: " + words)
+    check(max(map(len, text.splitlines())) < 1400, "a line of %d characters" % max(map(len, text.splitlines())))
+    turn = lab.status()["loop"]["longest_turn_us"]
+    lab.note("longest turn %.0f ms" % (turn / 1e3))
+    check(turn < 1e6, "the loop stood for %d us" % turn)
     lab.down()
     lab.daemon.wait()
     lab.expect_clean(before, 1.0)
