@@ -453,6 +453,8 @@ int aws_chain_get(struct aws_account *acc, handle *out, const char *refused, aws
 	if (!chain || !(wait = calloc(1, sizeof(*wait))))
 		return ST_ENOMEM;
 	*wait = (struct wait){ .done = done, .arg = arg };
+	if (refused)
+		text_copy(acc->refused, sizeof(acc->refused), refused);
 	if (refused && chain->kept.access_key && strcmp(chain->kept.access_key, refused) == 0)
 		aws_creds_wipe(&chain->kept);
 	if ((err = hnd_add(&chain->waits, wait, &wait->id)) < 0) {

@@ -18,6 +18,7 @@
 #define AWS_ATTEMPTS_MAX 3U	  /* botocore's standard retry mode: max_attempts */
 #define AWS_REGION_MAX 64U	  /* 63 and NUL; botocore utils.py validate_region_name */
 #define AWS_HOST_MAX 256U	  /* a DNS name and NUL */
+#define AWS_KEY_ID_MAX 129U	  /* 128 and NUL; STS model accessKeyIdType */
 #define AWS_STREAM_URL_MAX KIB(8) /* ours; live ones have some 200 bytes */
 
 /* All in ms. Tests make them short. */
@@ -60,6 +61,7 @@ struct aws_account {
 	void *changed_arg;
 	char *ca_bundle_found, *proxy_found; /* last answers of the public look-ups */
 	char region_found[AWS_REGION_MAX], *profile_found;
+	char refused[AWS_KEY_ID_MAX]; /* access key id that a service has last called expired; "" */
 	int64_t skew_s; /* what to add to our clock to have the service's; 0 while it is within 60 s */
 	struct aws_chain *chain;	 /* aws_chain.c; made when first needed */
 	struct aws_watch *watch;	 /* aws_watch.c; NULL: nothing is watched */
@@ -152,6 +154,48 @@ int aws_creds_read(struct aws_creds *out, const json_t *root, const char *token_
 /** aws_retrieval_error() - "Error when retrieving credentials from SOURCE: …" as the AWS CLI has it. Return: @err */
 int aws_retrieval_error(struct aws_error *e, int err, const char *source, const char *fmt, ...)
 	ST_PRINTF(4, 5);
+
+/* aws_cache.c: ~/.aws/cli/cache, where the AWS CLI keeps temporary credentials for its later runs and we for each other */
+#define AWS_CACHE_MIN_S                                                                            \
+	900 /* what is kept must live for that long; botocore credentials.py CachedCredentialFetcher */
+
+#define AWS_JSON_NAME_LEN 41 /* hex of a SHA-1, and NUL */
+/**
+ * aws_json_name() - the SHA-1 of @args (borrowed) as Python's json.dumps(sort_keys=True) writes them; @compact: without blanks
+ * Return: 0; ST_ENOMEM; ST_EFULL (64 KiB of JSON)
+ */
+int aws_json_name(char out[AWS_JSON_NAME_LEN], const json_t *args, bool compact);
+
+struct aws_cache;
+/* @c: what was found, borrowed until return; NULL: nothing that may be used, or something was written */
+typedef void aws_cache_fn(void *arg, const struct aws_creds *c);
+/* One file of it; within its owner's struct, all zero before init. */
+struct aws_cache {
+	struct aws_account *acc;
+	char *path;
+	handle job; /* 0: none */
+	aws_cache_fn *done;
+	void *arg;
+	struct aws_creds found;
+};
+/**
+ * aws_cache_init() - @args (borrowed): what is asked for, whose JSON, sorted, as Python writes it, names the file; @compact: without
+ * blanks (SSO). Return: 0; ST_ENOMEM; ST_EFULL (64 KiB of JSON)
+ */
+int aws_cache_init(struct aws_cache *c, struct aws_account *acc, const json_t *args, bool compact,
+		   aws_cache_fn *done, void *arg);
+void aws_cache_fini(
+	struct aws_cache *c); /* ends what is under way without callback; all zero is fine */
+/**
+ * aws_cache_get() - look there. Nothing is found if there is no file, it makes no sense, or what it keeps ends within
+ * AWS_CACHE_MIN_S or was refused by a service. One that others may read is mended.
+ * Return: 0, and done() will be called; else there is nothing, and it will not
+ */
+int aws_cache_get(struct aws_cache *c);
+/** aws_cache_put() - keep @response there: {…, "Credentials": {…}}, borrowed. What fails is told to the log. Return: as aws_cache_get() */
+int aws_cache_put(struct aws_cache *c, const json_t *response);
+/** aws_creds_from_response() - of "Credentials" in @response: AccessKeyId, SecretAccessKey, SessionToken, Expiration. Return: 0; ST_EFORMAT; ST_ENOMEM */
+int aws_creds_from_response(struct aws_creds *out, const json_t *response);
 
 typedef void aws_creds_fn(void *arg, const struct aws_error *error, const struct aws_creds *c);
 
