@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "aws/aws_internal.h"
+#include "aws/aws_sso.h"
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -262,10 +263,13 @@ void aws_free(struct aws *a)
 {
 	if (!a)
 		return;
-	list_for_each (it, &a->accounts)
+	list_for_each (it, &a->accounts) {
 		aws_chain_free(container_of(it, struct aws_account, node));
+		aws_watch_free(container_of(it, struct aws_account, node));
+	}
 	aws_calls_drop(a, NULL);
 	multi_close(a);
+	aws_sso_memory_free(a);
 	list_for_each (it, &a->accounts) {
 		container_of(it, struct aws_account, node)->aws = NULL;
 		list_del(it);
@@ -313,6 +317,7 @@ void aws_account_free(struct aws_account *acc)
 		return;
 	if (acc->aws) {
 		aws_chain_free(acc);
+		aws_watch_free(acc);
 		aws_calls_drop(acc->aws, acc);
 	}
 	list_del(&acc->node);

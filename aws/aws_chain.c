@@ -27,14 +27,26 @@
 
 /* clang-format off: one a line */
 const struct aws_source *const aws_sources[] = {
-	&aws_source_given,     &aws_source_env,	    &aws_source_not_yet,
-	&aws_source_shared,    &aws_source_process, &aws_source_config,
-	&aws_source_container, &aws_source_imds,    NULL,
+	&aws_source_given,
+	&aws_source_env,
+	&aws_source_not_yet,
+	&aws_source_sso,
+	&aws_source_shared,
+	&aws_source_process,
+	&aws_source_config,
+	&aws_source_container,
+	&aws_source_imds,
+	NULL,
 };
 
 /* botocore ProfileProviderBuilder.providers(); a role of its own comes first, unless the profile has keys */
 const struct aws_source *const aws_sources_of_profile[] = {
-	&aws_source_not_yet, &aws_source_shared, &aws_source_process, &aws_source_config, NULL,
+	&aws_source_not_yet,
+	&aws_source_sso,
+	&aws_source_shared,
+	&aws_source_process,
+	&aws_source_config,
+	NULL,
 };
 /* clang-format on */
 

@@ -265,9 +265,6 @@ static const struct {
 	const char *key, *what;
 } unsupported[] = {
 	{ "role_arn", "an assumed role" },
-	{ "sso_session", "IAM Identity Center (SSO)" },
-	{ "sso_start_url", "IAM Identity Center (SSO)" },
-	{ "sso_account_id", "IAM Identity Center (SSO)" },
 };
 
 static void not_yet_begin(struct aws_walk *w)

@@ -49,6 +49,7 @@ struct aws {
 	struct aws_limits limits;
 	const char *container_base, *imds_base; /* URLs of AWS; tests have their own */
 	uint64_t imds_quiet_until_ms;		/* loop's time until which IMDS is not asked */
+	struct aws_sso_memory *sso; /* aws_sso_token.c; NULL: nothing to remember yet */
 };
 
 struct aws_account {
@@ -290,8 +291,18 @@ extern const struct aws_source
  * aws_watch.c: inotify on what a person is waited for. Calls acc->changed when the file appears or is written, or its folder
  * is made; one-shot per aws_watch_add(). Several files may be watched (at most 8; beyond, the 5 s poll of the tunnel serves).
  */
+struct aws_watch_seen {
+	bool exists;
+	uint64_t device, inode, size, changed_ns;
+};
+/** aws_watch_look() - what @path is like now: before it is read */
+void aws_watch_look(struct aws_watch_seen *out, const char *path);
+/** aws_watch_add() - @path is absolute; copied. changed() comes from the loop, never from within */
 void aws_watch_add(struct aws_account *acc, const char *path);
-void aws_watch_free(struct aws_account *acc);
+/** aws_watch_add_since() - the same, and at once if it is no longer as it was when looked at */
+void aws_watch_add_since(struct aws_account *acc, const char *path,
+			 const struct aws_watch_seen *seen);
+void aws_watch_free(struct aws_account *acc); /* no callback; NULL watch is fine */
 
 /* ---- endpoints ---- */
 
