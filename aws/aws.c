@@ -328,6 +328,8 @@ void aws_account_free(struct aws_account *acc)
 	free(acc->endpoint_url);
 	free(acc->ca_bundle);
 	free(acc->ca_bundle_found);
+	free(acc->ended_key);
+	free(acc->ended);
 	aws_secret_free(acc->access_key);
 	aws_secret_free(acc->secret_key);
 	aws_secret_free(acc->session_token);

@@ -159,6 +159,27 @@ static bool still_refused(const struct call *c, const struct aws_creds *creds)
 	return c->refused && strcmp(c->refused, creds->access_key) == 0;
 }
 
+/* Keys of a file, say, have ended: whoever looks again every few seconds makes no call with them, and new ones are noticed. */
+static void ended_note(struct call *c)
+{
+	struct aws_account *acc = c->acc;
+
+	if (!c->refusal->person)
+		return;
+	aws_chain_watch(acc);
+	free(acc->ended_key);
+	free(acc->ended);
+	acc->ended_key = strdup(c->refused);
+	acc->ended = malloc(sizeof(*acc->ended));
+	if (acc->ended)
+		*acc->ended = *c->refusal;
+}
+
+static bool has_ended(const struct aws_account *acc, const struct aws_creds *creds)
+{
+	return acc->ended_key && acc->ended && strcmp(acc->ended_key, creds->access_key) == 0;
+}
+
 static void on_creds(void *arg, const struct aws_error *error, const struct aws_creds *creds)
 {
 	struct call *c = arg;
@@ -166,14 +187,21 @@ static void on_creds(void *arg, const struct aws_error *error, const struct aws_
 
 	c->wait = 0;
 	c->deadline_ms += now_ms - c->asked_ms;
-	if (error)
+	if (error) {
 		aws_call_fail(c, error);
-	else if (still_refused(c, creds))
+	} else if (has_ended(c->acc, creds)) {
+		const struct aws_error own = *c->acc->ended; /* the account may go */
+
+		aws_chain_watch(c->acc);
+		aws_call_fail(c, &own);
+	} else if (still_refused(c, creds)) {
+		ended_note(c);
 		aws_call_fail(c, c->refusal);
-	else if (aws_creds_copy(&c->creds, creds) < 0)
+	} else if (aws_creds_copy(&c->creds, creds) < 0) {
 		aws_call_fail_err(c, ST_ENOMEM);
-	else
+	} else {
 		attempt_resolve(c, now_ms);
+	}
 }
 
 static void attempt_sign(struct call *c, uint64_t now_ms)

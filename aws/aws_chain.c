@@ -27,26 +27,17 @@
 
 /* clang-format off: one a line */
 const struct aws_source *const aws_sources[] = {
-	&aws_source_given,
-	&aws_source_env,
-	&aws_source_not_yet,
-	&aws_source_sso,
-	&aws_source_shared,
-	&aws_source_process,
-	&aws_source_config,
-	&aws_source_container,
-	&aws_source_imds,
-	NULL,
+	&aws_source_given,   &aws_source_env,
+	&aws_source_not_yet, &aws_source_sso,
+	&aws_source_shared,  &aws_source_process,
+	&aws_source_config,  &aws_source_container,
+	&aws_source_imds,    NULL,
 };
 
 /* botocore ProfileProviderBuilder.providers(); a role of its own comes first, unless the profile has keys */
 const struct aws_source *const aws_sources_of_profile[] = {
-	&aws_source_not_yet,
-	&aws_source_sso,
-	&aws_source_shared,
-	&aws_source_process,
-	&aws_source_config,
-	NULL,
+	&aws_source_not_yet, &aws_source_sso,	 &aws_source_shared,
+	&aws_source_process, &aws_source_config, NULL,
 };
 /* clang-format on */
 
@@ -62,6 +53,12 @@ struct told {
 	uint64_t who, what;
 };
 
+/* The profile files as they were read. */
+struct files {
+	char *paths[2]; /* NULL: none */
+	struct aws_watch_seen seen[2];
+};
+
 struct aws_chain {
 	struct aws_account *acc;
 	struct told told[TOLD_MAX];
@@ -72,6 +69,7 @@ struct aws_chain {
 	struct hnd_table waits;
 	struct aws_walk *walk;
 	struct loop_timer tell; /* what is kept is given out from the loop */
+	struct files files;	/* of the last walk */
 	bool telling,
 		gone; /* gone: freed by one whom it tells; the memory goes when all are told */
 };
@@ -371,6 +369,32 @@ static bool kept_lives(const struct aws_chain *chain, int64_t until_s)
 	return chain->kept.access_key && (!until_s || service_now_s(chain) < until_s);
 }
 
+static void files_forget(struct files *f)
+{
+	free(f->paths[0]);
+	free(f->paths[1]);
+	*f = (struct files){ 0 };
+}
+
+static void files_look(struct files *f, const struct aws_profile *p)
+{
+	const char *const paths[2] = { p->config_path, p->creds_path };
+
+	files_forget(f);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		if (paths[i] && (f->paths[i] = strdup(paths[i])))
+			aws_watch_look(&f->seen[i], paths[i]);
+}
+
+void aws_chain_watch(struct aws_account *acc)
+{
+	const struct files *f = acc->chain ? &acc->chain->files : NULL;
+
+	for (size_t i = 0; f && i < ARRAY_LEN(f->paths); i++)
+		if (f->paths[i])
+			aws_watch_add_since(acc, f->paths[i], &f->seen[i]);
+}
+
 static void on_walked(void *arg, const struct aws_error *error, const struct aws_creds *c)
 {
 	struct aws_chain *chain = arg;
@@ -389,6 +413,8 @@ static void on_walked(void *arg, const struct aws_error *error, const struct aws
 	}
 	if (err < 0)
 		aws_error_set(&why, err, "%s", st_strerror(err));
+	if (!own.access_key && why.person)
+		aws_chain_watch(chain->acc);
 	aws_walk_free(chain->walk); /* with what @error and @c point to */
 	chain->walk = NULL;
 	tell_all(chain, own.access_key ? NULL : &why, &own);
@@ -421,6 +447,7 @@ static int walk_start(struct aws_chain *chain)
 	/* An error of the files is told as the walk's. */
 	if (aws_profile_load(&w->profile, chain->acc, &w->error) < 0)
 		w->over = true;
+	files_look(&chain->files, &w->profile);
 	w->use_env = !w->profile.is_chosen;
 	if (walk_post(w) < 0) {
 		aws_walk_free(w);
@@ -503,6 +530,7 @@ void aws_chain_free(struct aws_account *acc)
 	loop_timer_cancel(acc->aws->loop, &chain->tell);
 	aws_walk_free(chain->walk);
 	aws_creds_wipe(&chain->kept);
+	files_forget(&chain->files);
 	chain->gone = true;
 	if (!chain->telling)
 		free(chain);

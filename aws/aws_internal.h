@@ -60,6 +60,8 @@ struct aws_account {
 	char *endpoint_url, *ca_bundle;
 	void (*changed)(void *arg);
 	void *changed_arg;
+	char *ended_key; /* access key id that a service has called expired, with what it said; NULL: none */
+	struct aws_error *ended;
 	char *ca_bundle_found, *proxy_found; /* last answers of the public look-ups */
 	char region_found[AWS_REGION_MAX], *profile_found;
 	char refused[AWS_KEY_ID_MAX]; /* access key id that a service has last called expired; "" */
@@ -212,6 +214,8 @@ typedef void aws_creds_fn(void *arg, const struct aws_error *error, const struct
  */
 int aws_chain_get(struct aws_account *acc, handle *out, const char *refused, aws_creds_fn *done,
 		  void *arg);
+/** aws_chain_watch() - a person must act: the profile files are watched, too, since what they say is what is asked */
+void aws_chain_watch(struct aws_account *acc);
 void aws_chain_cancel(struct aws_account *acc, handle wait); /* no callback; stale is fine */
 void aws_chain_free(
 	struct aws_account *acc); /* no callback; with what it holds; NULL chain is fine */
