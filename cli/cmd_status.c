@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -50,6 +51,14 @@ static const char *bytes(char out[32], json_int_t n)
 	return out;
 }
 
+/* The daemon's word for programs, for people. */
+static const char *state_of(const json_t *o)
+{
+	const char *state = str(o, "state");
+
+	return strcmp(state, "waiting-for-login") == 0 ? "waiting for login" : state;
+}
+
 static void print_session(const json_t *s)
 {
 	char age[32], in[32], out[32], paused[64] = "";
@@ -58,7 +67,7 @@ static void print_session(const json_t *s)
 		snprintf(paused, sizeof(paused), " for %s", duration(age, num(s, "paused_ms")));
 	printf("    %-10s%s %s on %s, %s, %" JSON_INTEGER_FORMAT
 	       " channels, RTT %.1f ms, %s in, %s out\n",
-	       str(s, "state"), paused, str(s, "session_id"), str(s, "target"),
+	       state_of(s), paused, str(s, "session_id"), str(s, "target"),
 	       duration(age, num(s, "age_ms")), num(s, "channels"), (double)num(s, "rtt_us") / 1000,
 	       bytes(in, num(s, "bytes_in")), bytes(out, num(s, "bytes_out")));
 }
@@ -69,7 +78,7 @@ static void print_upstream(const json_t *u)
 
 	printf("  %s: %s, %zu sessions (%" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
 	       "), %" JSON_INTEGER_FORMAT " channels\n",
-	       str(u, "name"), str(u, "state"), json_array_size(sessions), num(u, "sessions_min"),
+	       str(u, "name"), state_of(u), json_array_size(sessions), num(u, "sessions_min"),
 	       num(u, "sessions_max"), num(u, "channels"));
 	if (str(u, "last_error")[0])
 		printf("    last error: %s\n", str(u, "last_error"));

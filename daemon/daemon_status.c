@@ -29,6 +29,12 @@ static json_t *session_json(const struct tnl_session_status *s)
 			 (json_int_t)s->messages_out, "resent", (json_int_t)s->resent);
 }
 
+/* A word for programs, without blanks. */
+static const char *state_token(enum tnl_state s)
+{
+	return s == TNL_WAITING ? "waiting-for-login" : tnl_state_name(s);
+}
+
 static json_t *upstream_json(const struct upstream *u)
 {
 	json_t *sessions = json_array();
@@ -38,7 +44,7 @@ static json_t *upstream_json(const struct upstream *u)
 	for (uint32_t i = 0; i < st.sessions && i < TNL_SESSIONS_MAX; i++)
 		json_array_append_new(sessions, session_json(&st.session[i]));
 	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o}", "name", u->cfg->name, "state",
-			 tnl_state_name(st.state), "last_error", st.last_text, "sessions_min",
+			 state_token(st.state), "last_error", st.last_text, "sessions_min",
 			 (int)st.sessions_min, "sessions_max", (int)st.sessions_max, "channels",
 			 (int)st.channels, "pending_opens", (int)st.pending_opens, "sessions",
 			 sessions);

@@ -84,7 +84,8 @@ void daemon_check_ready(struct daemon *d)
 		return;
 	}
 	if (n[TNL_WAITING] > 0 && !wait_for_person(d)) {
-		daemon_stop(d, 1, "a login is needed and nobody is there to wait for");
+		daemon_stop(d, 1, "a login is needed, and nobody is there to wait for: log in as told above, "
+			       "then run `up` again");
 		return;
 	}
 	if (!vpcs_hold(d) && n[TNL_UP] + n[TNL_FAILED] == d->config->n_upstreams)
@@ -101,7 +102,7 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 	if (s == TNL_FAILED)
 		log_error("%s", text && text[0] ? text : st_strerror(err));
 	else if (s == TNL_WAITING)
-		log_warn("waiting: %s", text && text[0] ? text : st_strerror(err));
+		log_warn("waiting for login: %s", text && text[0] ? text : st_strerror(err));
 	else if (s == TNL_UP)
 		log_info("%s: connected", u->cfg->name);
 	if (s == TNL_UP)
@@ -183,6 +184,15 @@ static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl
 
 /* ---- making them */
 
+/* Somebody has logged in, it seems. */
+static void on_credentials_changed(void *arg)
+{
+	const struct upstream *u = arg;
+
+	if (u->tnl && u->daemon->phase != DAEMON_STOPPING)
+		tnl_upstream_retry_login(u->tnl);
+}
+
 static int account_new(struct daemon *d, struct upstream *u)
 {
 	const struct cfg_aws *a = &u->cfg->aws;
@@ -194,6 +204,8 @@ static int account_new(struct daemon *d, struct upstream *u)
 		.session_token = a->session_token,
 		.endpoint_url = a->endpoint_url,
 		.ca_bundle = a->ca_bundle,
+		.changed = on_credentials_changed,
+		.changed_arg = u,
 	};
 
 	return aws_account_new(&u->account, d->aws, &opts);

@@ -122,6 +122,8 @@ bool tnl_session_is_paused(const struct tnl_session *s);
 bool tnl_session_waits(const struct tnl_session *s);
 /** tnl_session_hurry() - the network has changed: if it waits for its next try, that comes soon; a wire that is up is probed */
 void tnl_session_hurry(struct tnl_session *s);
+/** tnl_session_retry_login() - if it waits for a person it tries now */
+void tnl_session_retry_login(struct tnl_session *s);
 /** tnl_session_answers() - is the far side there: its wire is up, and what was sent is acknowledged or it spoke just now */
 bool tnl_session_answers(const struct tnl_session *s);
 /** tnl_session_is_short() - sshd said "resource shortage": place nothing more there for a while */

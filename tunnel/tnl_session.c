@@ -455,6 +455,12 @@ void tnl_session_hurry(struct tnl_session *s)
 	loop_timer_set(s->u->loop, &s->resume_timer, MIN(at_ms, s->resume_timer.at_ms));
 }
 
+void tnl_session_retry_login(struct tnl_session *s)
+{
+	if (s->waits && loop_timer_armed(&s->resume_timer))
+		loop_timer_set(s->u->loop, &s->resume_timer, loop_now_ms(s->u->loop));
+}
+
 static const struct tnl_wire_events wire_events = { wire_on_up, wire_on_message, wire_on_writable,
 						    wire_on_down };
 
@@ -581,7 +587,7 @@ void tnl_session_status_get(struct tnl_session *s, struct tnl_session_status *ou
 
 	*out = (struct tnl_session_status){
 		.state = s->stage == SES_CONNECTING ? tnl_wire_state_name(s->wire)
-			 : s->waits		    ? "waiting"
+			 : s->waits		    ? "waiting-for-login"
 			 : down			    ? "resuming"
 						    : stages[s->stage].name,
 		.age_ms = now_ms - s->born_ms,

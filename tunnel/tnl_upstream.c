@@ -32,7 +32,7 @@
 
 static const char *const state_names[] = {
 	[TNL_DOWN] = "down",	   [TNL_STARTING] = "starting", [TNL_UP] = "up",
-	[TNL_WAITING] = "waiting", [TNL_FAILED] = "failed",
+	[TNL_WAITING] = "waiting for login", [TNL_FAILED] = "failed",
 };
 static_assert(ARRAY_LEN(state_names) == TNL_STATE_N, "state_names[] and enum tnl_state differ");
 
@@ -191,6 +191,14 @@ void tnl_upstream_hurry(struct tnl_upstream *u)
 {
 	list_for_each (node, &u->sessions)
 		tnl_session_hurry(tnl_session_of(node));
+}
+
+void tnl_upstream_retry_login(struct tnl_upstream *u)
+{
+	list_for_each (node, &u->sessions)
+		tnl_session_retry_login(tnl_session_of(node));
+	if (u->state == TNL_WAITING && loop_timer_armed(&u->retry))
+		retry_at(u, 0);
 }
 
 static void after_loss(struct tnl_upstream *u, bool was_ready, const struct tnl_fault *f)

@@ -377,14 +377,12 @@ static bool says_over(const struct tnl_wire *w, const struct aws_error *e)
 	       strcasestr(e->text, "already terminated") != NULL;
 }
 
-/* A refusal by the service that a person must mend is final only if the credentials are there and are not expired. */
+/* What only a person can mend by a login or new keys is waited for; other refusals are final. */
 static void ask_failed(struct tnl_wire *w, const struct aws_error *e)
 {
 	char text[TNL_TEXT_MAX];
-	const bool expired = strstr(e->code, "Expired") != NULL;
-	struct tnl_fault f = { .err = e->err, .text = text };
+	struct tnl_fault f = { .err = e->err, .person = e->person, .text = text };
 
-	f.person = e->err == ST_EAUTH && (e->http_status == 0 || expired);
 	/* ST_ECLOSED: the target is not connected. It may be later, but who starts us wants to know now. */
 	f.for_good = !f.person &&
 		     (e->err == ST_EAUTH || e->err == ST_EPERM || e->err == ST_ENOENT ||

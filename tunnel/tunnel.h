@@ -70,6 +70,7 @@ enum tnl_state {
 	TNL_FAILED, /* the first start failed for good: unknown target, wrong key, denied, bad host key */
 	TNL_STATE_N
 };
+/** tnl_state_name() - for people: "waiting for login" */
 const char *tnl_state_name(enum tnl_state s);
 
 struct tnl_upstream;
@@ -113,6 +114,9 @@ void tnl_upstream_start(struct tnl_upstream *u);
 /** tnl_upstream_hurry() - the network of this machine has changed: sessions that wait for the next try to resume try now, those
  * whose wire is up find out within TNL_PROBE_MS whether it still is */
 void tnl_upstream_hurry(struct tnl_upstream *u);
+/** tnl_upstream_retry_login() - somebody may have logged in, or given new keys: whatever waits for a person tries now, not at its next
+ * look a few seconds later; nothing else is moved. From the loop, not from inside one of its events */
+void tnl_upstream_retry_login(struct tnl_upstream *u);
 /** tnl_upstream_stop() - reset all channels, end the SSH sessions, send TerminateSession, call the TerminateSession API; @stopped once, when all is
  * said or after 3 s */
 void tnl_upstream_stop(struct tnl_upstream *u, loop_fn *stopped, void *arg);
@@ -166,7 +170,7 @@ struct tnl_session_status {
 	char session_id[97]; /* foreign text made safe */
 	char target[64];
 	const char *
-		state; /* "ws-opening", "handshake", "ssh-auth", "ready", "resuming", "waiting", … */
+		state; /* "ws-opening", "handshake", "ssh-auth", "ready", "resuming", "waiting-for-login", … */
 	uint64_t age_ms;
 	uint64_t paused_ms; /* since its WebSocket was lost; 0: it is up */
 	uint32_t channels, pending_opens;

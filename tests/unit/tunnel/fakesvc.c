@@ -118,13 +118,18 @@ static int svc_resolve(void *ctx, handle *out, const char *host, uint32_t timeou
 static int svc_run(void *ctx, handle *out, enum svc_job_kind kind, const void *in, size_t len,
 		   uint32_t timeout_ms, svc_done_fn *done, void *arg)
 {
+	static int (*const jobs[SVC_JOB_N])(const uint8_t *, size_t, uint8_t *, size_t *) = {
+		[SVC_SSH_AGENT] = tnl_agent_job,
+		[SVC_AWS_READ] = aws_read_job,
+		[SVC_AWS_WRITE] = aws_write_job,
+	};
 	struct later *l = later_new(ctx, out, arg);
 
 	(void)timeout_ms;
-	MUST(kind == SVC_SSH_AGENT);
+	MUST(kind < SVC_JOB_N && jobs[kind] != NULL);
 	l->done = done;
 	l->out = malloc(KIB(192));
-	l->err = tnl_agent_job(in, len, l->out, &l->len);
+	l->err = jobs[kind](in, len, l->out, &l->len);
 	return 0;
 }
 
@@ -560,7 +565,12 @@ static void on_request(void *arg, ws_req r, const struct ws_request *req)
 	json_t *in = json_loadb((const char *)req->body, req->body_len, 0, NULL);
 
 	MUST(op != NULL && in != NULL);
-	if (strstr(op, "StartSession") != NULL) {
+	f->counts.calls++;
+	if (f->conf.expired) {
+		reply(f, r, 400,
+		      json_pack("{s:s, s:s}", "__type", "ExpiredTokenException", "message",
+				"The security token included in the request is expired"));
+	} else if (strstr(op, "StartSession") != NULL) {
 		start_session(f, r, in);
 	} else if (strstr(op, "ResumeSession") != NULL) {
 		resume_session(f, r, in);

@@ -23,6 +23,7 @@ struct fakesvc_conf {
 	bool agent_deaf;	/* no handshake */
 	bool closes_sockets;	/* at their open message */
 	bool portal;	 /* ResumeSession is answered by somebody else: HTTP 403 and a page */
+	bool expired;	 /* every call is answered ExpiredTokenException */
 	bool terminated; /* ResumeSession is answered by an error: already terminated */
 	bool repeat_down,
 		repeat_up; /* the agent repeats the next bytes that it relays, once (ssm-protocol, 4.3) */
@@ -32,8 +33,8 @@ struct fakesvc_conf {
 };
 
 struct fakesvc_counts {
-	uint32_t start, resume, terminate, sockets,
-		flags; /* calls; sockets with a good open message; TerminateSession flags */
+	uint32_t start, resume, terminate, sockets, flags,
+		calls; /* calls; sockets with a good open message; TerminateSession flags; all calls */
 };
 
 void fakesvc_start(struct fakesvc **out, struct loop *loop, struct ws_ctx *ws,
@@ -50,7 +51,7 @@ void fakesvc_close(struct fakesvc *f, const char *output); /* channel_closed to 
 
 /** fakesvc_host() - the Host header of the last socket */
 const char *fakesvc_host(const struct fakesvc *f);
-/** fakesvc_svc() - resolves literal addresses and names below .local.test (127.0.0.1), and runs agent jobs, in the next turn */
+/** fakesvc_svc() - resolves literal addresses and names below .local.test (127.0.0.1), and runs jobs, in the next turn */
 const struct svc *fakesvc_svc(struct fakesvc *f);
 
 #endif

@@ -7,7 +7,8 @@
  * failover; held opens; limits, budget, negative cache; two sessions share the channels; agent log-in
  *
  * while the wire is down: what answers in place of the service ends nothing, nor do sockets that close at once; opens are held,
- * then fail; another session takes them; expired credentials wait for a person; the service's word ends it; a silent wire is
+ * then fail; another session takes them; expired credentials wait for a person, without a
+ * call, and new ones are noticed at once; the service's word ends it; a silent wire is
  * noticed, and a suspend; a changed network hurries; bytes that the peer repeats end the session, either way, and it is replaced
  * within 5 s
  */
@@ -50,6 +51,7 @@ struct world {
 	char text[1024];
 	uint32_t events;
 	bool stopped, no_credentials;
+	bool notices;	       /* changes of the files are told to the upstream */
 	bool lose_credentials; /* when the upstream is up */
 };
 
@@ -182,11 +184,18 @@ static const char *no_env(void *ctx, const char *name)
 	return NULL;
 }
 
+static void on_changed(void *arg)
+{
+	(void)arg;
+	if (w.u != NULL && w.notices)
+		tnl_upstream_retry_login(w.u);
+}
+
 static void world_begin(const struct fakesvc_conf *conf)
 {
 	const struct ws_ctx_opts wo = { 0 };
 	struct aws_opts ao = { .home = d.dir, .getenv = no_env };
-	struct aws_account_opts acc = { .region = "eu-west-1" };
+	struct aws_account_opts acc = { .region = "eu-west-1", .changed = on_changed };
 	char url[64];
 
 	w = (struct world){ .conf = *conf, .no_credentials = w.no_credentials };
@@ -478,12 +487,17 @@ static void over_and_anew(void **state)
 	world_end();
 }
 
-static void credentials_write(void)
+static void key_write(const char *key)
 {
 	run_cmd("mkdir -p %s/.aws && printf '[default]\\naws_access_key_id = "
-		"AKIDEXAMPLE\\naws_secret_access_key = secret\\n' "
+		"%s\\naws_secret_access_key = secret\\n' "
 		">%s/.aws/credentials",
-		d.dir, d.dir);
+		d.dir, key, d.dir);
+}
+
+static void credentials_write(void)
+{
+	key_write("AKIDEXAMPLE");
 }
 
 /* ---- the wire is down ---- */
@@ -674,7 +688,7 @@ static void credentials_expire_meanwhile(void **state)
 	fakesvc_cut(w.svc);
 	AWAIT(w.state == TNL_WAITING);
 	assert_int_equal(w.err, ST_EAUTH);
-	assert_string_equal(first_session().state, "waiting");
+	assert_string_equal(first_session().state, "waiting-for-login");
 	flow_open(&held, loopback(target.port));
 	t = now_ms();
 	do {
@@ -687,6 +701,53 @@ static void credentials_expire_meanwhile(void **state)
 	assert_int_equal(w.state, TNL_UP);
 	assert_int_equal(fakesvc_counts(w.svc).start, 1);
 	assert_int_equal(fakesvc_counts(w.svc).resume, 1);
+	run_cmd("rm -r %s/.aws", d.dir);
+	world_end();
+}
+
+/* The service calls the keys expired: flows live, nothing is asked of the service while that is so, it is said once, and the flows go
+ * on as soon as there are other keys. */
+static void new_keys_are_noticed(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct flow f = { .to_send = 3000000 }, held = { .to_send = 1000 };
+	struct tnl_opts o;
+	uint32_t calls, told;
+	uint64_t t;
+
+	(void)state;
+	w.no_credentials = true;
+	world_begin(&c);
+	w.notices = true;
+	credentials_write();
+	o = opts("id_ed25519");
+	o.connect_budget_ms = 300;
+	start(&o);
+	AWAIT(w.state == TNL_UP);
+	flow_open(&f, loopback(target.port));
+	AWAIT(f.sent > 1000000);
+	c.expired = true;
+	fakesvc_conf_set(w.svc, &c);
+	fakesvc_cut(w.svc);
+	AWAIT(w.state == TNL_WAITING);
+	assert_non_null(strstr(w.text, "ExpiredTokenException"));
+	calls = fakesvc_counts(w.svc).calls;
+	told = w.events;
+	flow_open(&held, loopback(target.port));
+	for (t = now_ms(); now_ms() - t < 5500;) /* one look in between */
+		loop_turn(w.loop, 100);
+	assert_int_equal(fakesvc_counts(w.svc).calls, calls);
+	assert_int_equal(w.events, told);
+	assert_false(held.failed || f.gone);
+	c.expired = false;
+	fakesvc_conf_set(w.svc, &c);
+	t = now_ms();
+	key_write("AKIDANOTHER");
+	AWAIT(w.state == TNL_UP);
+	assert_true(now_ms() - t < 2000); /* the next look would be 4.5 s away */
+	AWAIT(f.eof && held.eof);
+	digest_check(&f);
+	assert_int_equal(fakesvc_counts(w.svc).start, 1);
 	run_cmd("rm -r %s/.aws", d.dir);
 	world_end();
 }
@@ -1027,6 +1088,39 @@ static void no_credentials(void **state)
 	world_end();
 }
 
+static void sso_login_is_needed(void **state)
+{
+	struct fakesvc_conf c = good();
+	struct tnl_status st;
+	struct tnl_opts o;
+
+	(void)state;
+	w.no_credentials = true;
+	world_begin(&c);
+	w.notices = true;
+	run_cmd("mkdir -p %s/.aws && printf '[default]\\nsso_start_url = "
+		"https://a.awsapps.com/start\\n"
+		"sso_region = eu-west-1\\nsso_account_id = 111122223333\\nsso_role_name = R\\n' "
+		">%s/.aws/config",
+		d.dir, d.dir);
+	o = opts("id_ed25519");
+	start_fails(&c, &o, TNL_WAITING, ST_EAUTH,
+		    (const char *[]){ "Token for https://a.awsapps.com/start does not exist",
+				      "log in: aws sso login --profile default", NULL });
+	assert_string_equal(tnl_state_name(w.state), "waiting for login");
+	tnl_upstream_status(w.u, &st);
+	assert_non_null(strstr(st.last_text, "aws sso login --profile default"));
+	/* a profile that needs none, in place of it */
+	run_cmd("rm %s/.aws/config", d.dir);
+	credentials_write();
+	for (const uint64_t t = now_ms(); w.state != TNL_UP;) {
+		assert_true(now_ms() - t < 3000);
+		loop_turn(w.loop, 100);
+	}
+	run_cmd("rm -r %s/.aws", d.dir);
+	world_end();
+}
+
 /* ---- opens ---- */
 
 static int hole_fd[3];
@@ -1277,6 +1371,7 @@ int main(void)
 		cmocka_unit_test(sockets_closed_at_once),
 		cmocka_unit_test(another_session_takes_over),
 		cmocka_unit_test(credentials_expire_meanwhile),
+		cmocka_unit_test(new_keys_are_noticed),
 		cmocka_unit_test(already_terminated),
 		cmocka_unit_test(silent_wire),
 		cmocka_unit_test(network_changed_under_it),
@@ -1292,6 +1387,7 @@ int main(void)
 		cmocka_unit_test(nothing_on_the_port),
 		cmocka_unit_test(port_told_by_the_service),
 		cmocka_unit_test(no_credentials),
+		cmocka_unit_test(sso_login_is_needed),
 		cmocka_unit_test(budget_and_negative_cache),
 		cmocka_unit_test(budget_while_another_session_waits),
 		cmocka_unit_test(pending_limit_and_held),
