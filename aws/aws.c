@@ -28,6 +28,7 @@ static const struct aws_limits default_limits = {
 	.attempt_ms = 15000,
 	.call_ms = 40000,
 	.backoff_ms = 1000,
+	.poll_ms = 1000,
 	.idle_ms = 5000,
 	.process_ms = 60000,
 	.file_ms = 5000,

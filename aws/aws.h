@@ -193,6 +193,38 @@ void aws_vpc_cancel(struct aws_vpc_ask *q); /* no callback; NULL is fine */
 /** aws_id_is_instance() - has @id the form of an EC2 instance's id, i-…? */
 bool aws_id_is_instance(const char *id);
 
+/* ---- logging in ---- */
+
+/* What the person opens in a browser: checked to be plain text; borrowed until return. */
+struct aws_login_code {
+	const char *url, *url_with_code, *code;
+	uint32_t expires_s;
+};
+struct aws_login_result {
+	const char *profile; /* that was logged in: maybe the source profile of a role */
+	const char *source;  /* "sso", "assume-role", "shared-credentials-file", … */
+	bool needed;	     /* false: nothing of this profile needs a login, it has credentials */
+	const char *account,
+		*role;		 /* of the credentials; NULL: not known, or none were asked for */
+	int64_t until_s;	 /* Unix time; when these end; 0: not known to end */
+	int64_t session_until_s; /* when SSO's token ends; 0: no SSO */
+	bool renews;		 /* and it is renewed by itself */
+};
+struct aws_login_events {
+	void (*code)(void *arg, const struct aws_login_code *code); /* shows it; frees nothing */
+	/* once, the last; the login is freed by its owner, also from here. @error NULL: @r */
+	void (*done)(void *arg, const struct aws_error *error, const struct aws_login_result *r);
+};
+struct aws_login;
+/**
+ * aws_login_new() - log a person in for @acc's profile: SSO by a device code (a token is written where the AWS CLI has it, and tried), a
+ * role with MFA by its code (svc->ask); of any other profile it is looked up what it uses. Ends of itself when the code does.
+ * Return: 0, and events come from the loop; ST_ENOMEM
+ */
+int aws_login_new(struct aws_login **out, struct aws_account *acc,
+		  const struct aws_login_events *events, void *arg);
+void aws_login_free(struct aws_login *l); /* no event; before aws_account_free(); NULL is fine */
+
 /* ---- SSM's sessions ---- */
 
 struct aws_start {

@@ -27,6 +27,7 @@ struct aws_limits {
 	uint32_t attempt_ms; /* one attempt as a whole */
 	uint32_t call_ms;    /* all attempts, their look-ups and pauses */
 	uint32_t backoff_ms; /* the longest pause before the second attempt; doubles */
+	uint32_t poll_ms;    /* what a second of a login's polling interval lasts */
 	uint32_t idle_ms;    /* kept connections and the CA store are given back after it */
 	uint32_t process_ms; /* a credential_process as a whole */
 	uint32_t file_ms;    /* a job that reads or writes a file */
