@@ -24,6 +24,9 @@ static const struct cli_command commands[] = {
 	  cmd_down },
 	{ "status", "[NAME] [--json]", "upstreams, sessions, flows",
 	  CLI_TAKES_NAME | CLI_TAKES_JSON, cmd_status },
+	{ "login", "[PROFILE] [--json]",
+	  "log in for an AWS profile: SSO by a page and a code, a role with MFA by its code",
+	  CLI_TAKES_NAME | CLI_TAKES_JSON, cmd_login },
 	{ "check", "[-c FILE]", "every problem of the configuration; nothing is started",
 	  CLI_TAKES_NAME | CLI_TAKES_CONFIG, cmd_check },
 	{ "config", "show [-c FILE]", "the effective configuration and where each value came from",
@@ -33,7 +36,7 @@ static const struct cli_command commands[] = {
 };
 
 /* Subcommands of the design that a later version brings. */
-static const char *const later[] = { "reload", "doctor", "explain", "flows", "login" };
+static const char *const later[] = { "reload", "doctor", "explain", "flows" };
 
 /* Options that are no keys of the configuration. */
 enum opt {

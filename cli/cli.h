@@ -59,6 +59,7 @@ int cmd_down(const struct cli_args *args);
 int cmd_status(const struct cli_args *args);
 int cmd_check(const struct cli_args *args);
 int cmd_config(const struct cli_args *args);
+int cmd_login(const struct cli_args *args);
 int cmd_version(const struct cli_args *args);
 int cmd_help(const struct cli_args *args);
 

@@ -35,7 +35,7 @@ static int print_one(const char *name)
 			     "  --no-wait        fail instead of waiting for a login\n"
 			     "  --timeout T      bound all of start: 60s, 2m");
 		if (c[i].takes & CLI_TAKES_JSON)
-			puts("\n  --json           one JSON object on stdout");
+			puts("\n  --json           JSON on stdout, one object a line");
 		if (c[i].takes & CLI_TAKES_CONFIG) {
 			puts("\n  -c, --config FILE\n");
 			cfg_flags_help(stdout);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "aws/aws.h"
+#include "base/ask.h"
 #include "base/loop.h"
 #include "base/svc.h"
 #include "config/config.h"
@@ -74,7 +75,8 @@ struct daemon {
 
 	struct loop *loop;
 	struct runner *runner;
-	struct svc svc;
+	struct ask *ask;
+	struct svc svc; /* its ctx is this struct */
 	struct ws_ctx *ws;
 	struct aws *aws;
 	struct upstream *upstreams; /* config->n_upstreams of them */

@@ -84,8 +84,10 @@ void daemon_check_ready(struct daemon *d)
 		return;
 	}
 	if (n[TNL_WAITING] > 0 && !wait_for_person(d)) {
-		daemon_stop(d, 1, "a login is needed, and nobody is there to wait for: log in as told above, "
-			       "then run `up` again");
+		daemon_stop(
+			d, 1,
+			"a login is needed, and nobody is there to wait for: log in as told above, "
+			"then run `up` again");
 		return;
 	}
 	if (!vpcs_hold(d) && n[TNL_UP] + n[TNL_FAILED] == d->config->n_upstreams)
