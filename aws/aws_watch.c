@@ -31,7 +31,6 @@ struct entry {
 	char *path;	   /* NULL: free */
 	size_t folder_len; /* of path: what is watched */
 	int wd;		   /* -1: nothing */
-	bool has_seen;
 	struct aws_watch_seen seen;
 };
 
@@ -68,7 +67,7 @@ static bool file_is_new(const struct entry *e)
 	struct aws_watch_seen now;
 
 	aws_watch_look(&now, e->path);
-	return now.exists && e->has_seen && !is_same(&now, &e->seen);
+	return now.exists && !is_same(&now, &e->seen);
 }
 
 /* Several files may share a folder, and with it a watch. */
@@ -347,16 +346,15 @@ static struct entry *entry_for(struct aws_watch *w, const char *path)
 	return empty;
 }
 
-static void watch_add(struct aws_account *acc, const char *path, const struct aws_watch_seen *seen)
+void aws_watch_add_since(struct aws_account *acc, const char *path,
+			 const struct aws_watch_seen *seen)
 {
 	struct aws_watch *w = acc->aws && path[0] == '/' ? watch_of(acc) : NULL;
 	struct entry *e = w ? entry_for(w, path) : NULL;
 
 	if (!e || (!e->path && !(e->path = strdup(path))))
 		return;
-	e->has_seen = seen != NULL;
-	if (seen)
-		e->seen = *seen;
+	e->seen = *seen;
 	if (watch_open(w, e))
 		entry_arm(w, e);
 	else
@@ -366,13 +364,10 @@ static void watch_add(struct aws_account *acc, const char *path, const struct aw
 
 void aws_watch_add(struct aws_account *acc, const char *path)
 {
-	watch_add(acc, path, NULL);
-}
+	struct aws_watch_seen seen;
 
-void aws_watch_add_since(struct aws_account *acc, const char *path,
-			 const struct aws_watch_seen *seen)
-{
-	watch_add(acc, path, seen);
+	aws_watch_look(&seen, path);
+	aws_watch_add_since(acc, path, &seen);
 }
 
 void aws_watch_free(struct aws_account *acc)
