@@ -102,8 +102,8 @@ def aws_login(lab):
 
 # ---- MFA
 
-def code_prompt(lab, p, keyboard, code):
-    """Waits for the question and answers it; the code must not be shown."""
+def code_prompt(p, keyboard, code):
+    """Waits for the question and answers it."""
     p.wait_text(r"MFA code for %s" % re.escape(MFA), 20)
     os.write(keyboard, code.encode() + b"\n")
 
@@ -124,14 +124,14 @@ def aws_mfa(lab):
     played.profiles({"profile m": {"role_arn": role("mfa"), "source_profile": "base", "mfa_serial": MFA}, "profile base": {}},
                     {"base": played.keys()})
     played.do("role", arn=role("mfa"), mfa=True)
-    played.do("set", mfa={MFA: ["135791", "246802"]})
+    played.do("set", mfa={MFA: ["135791", "246802", "975318"]})
     config = played.config("m")
     # Without a terminal there is nobody to ask.
     p = lab.up(config, wait=False)
     check(p.wait(20) == 1 and MFA in p.text, "without a terminal: status %s: %s" % (p.popen.returncode, p.text[-400:]))
     path = lab.write_config(config)
     lab.daemon, keyboard = lab.spawn_on_terminal("up", ["ssm-tun", "up", "-c", path], env=lab.user_env)
-    code_prompt(lab, lab.daemon, keyboard, "135791")
+    code_prompt(lab.daemon, keyboard, "135791")
     lab.daemon.wait_text(r"\bup: 1 of 1 upstreams", 20)
     check("135791" not in lab.daemon.text, "the code is shown on the terminal")
     hello(lab)()
@@ -152,16 +152,20 @@ def aws_mfa(lab):
     os.unlink(files[0])
     env = {"HOME": lab.home, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "AWS_CA_BUNDLE": played.ca, "AWS_PAGER": ""}
     p, keyboard = lab.spawn_on_terminal("aws", ["/usr/bin/aws", "sts", "get-caller-identity", "--profile", "m"], env=env, user=UID)
-    code_prompt(lab, p, keyboard, "246802")
+    code_prompt(p, keyboard, "246802")
     check(p.wait(30) == 0 and cache_files(played) == files, "the CLI's cache: %s %s" % (cache_files(played), p.text[-400:]))
     since = played.play.serial()
     up_and_down(lab, config)
     check(assumed(played, since) == [], "what the CLI left was not used: %s" % assumed(played, since))
-    # A wrong code is told in STS's words.
+    # A wrong code: nothing of it is kept, the question comes again.
     os.unlink(files[0])
-    p, keyboard = lab.spawn_on_terminal("up", ["ssm-tun", "up", "-c", path], env=lab.user_env)
-    code_prompt(lab, p, keyboard, "000000")
-    p.wait_text(r"MultiFactorAuthentication failed with invalid MFA one time pass code", 20)
-    lab.tun("down")
-    p.wait(10)
-    check(cache_files(played) == [], "a failure was cached")
+    lab.daemon, keyboard = lab.spawn_on_terminal("up", ["ssm-tun", "up", "-c", path], env=lab.user_env)
+    since = played.play.serial()
+    code_prompt(lab.daemon, keyboard, "000000")
+    lab.daemon.wait_text(r"(?s)MFA code for .*MFA code for ", 20)
+    check(assumed(played, since) == ["AccessDenied"] and cache_files(played) == [], "a wrong code: %s, kept: %s" % (
+        assumed(played, since), cache_files(played)))
+    os.write(keyboard, b"975318\n")
+    lab.daemon.wait_text(r"\bup: 1 of 1 upstreams", 20)
+    lab.down()
+    check(lab.daemon.wait() == 0, "up ended with %s" % lab.daemon.popen.returncode)
