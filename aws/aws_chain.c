@@ -25,19 +25,28 @@
 #define WHY_MAX 1024U	 /* bytes of a source's reason; as aws_error.text */
 #define RENEW_PAUSE_S 30 /* ours: between tries to renew what still serves */
 
-/* clang-format off: one a line */
-const struct aws_source *const aws_sources[] = {
-	&aws_source_given,   &aws_source_env,
-	&aws_source_not_yet, &aws_source_sso,
-	&aws_source_shared,  &aws_source_process,
-	&aws_source_config,  &aws_source_container,
-	&aws_source_imds,    NULL,
+/* clang-format off */
+const struct aws_source *const aws_sources[] = { /* one a line */
+	&aws_source_given,
+	&aws_source_env,
+	&aws_source_not_yet,
+	&aws_source_sso,
+	&aws_source_shared,
+	&aws_source_process,
+	&aws_source_config,
+	&aws_source_container,
+	&aws_source_imds,
+	NULL,
 };
 
 /* botocore ProfileProviderBuilder.providers(); a role of its own comes first, unless the profile has keys */
 const struct aws_source *const aws_sources_of_profile[] = {
-	&aws_source_not_yet, &aws_source_sso,	 &aws_source_shared,
-	&aws_source_process, &aws_source_config, NULL,
+	&aws_source_not_yet,
+	&aws_source_sso,
+	&aws_source_shared,
+	&aws_source_process,
+	&aws_source_config,
+	NULL,
 };
 /* clang-format on */
 
@@ -154,7 +163,8 @@ static void none_found(struct aws_walk *w)
 	w->error.person = true;
 	aws_error_hint(&w->error,
 		       "looked for %saws_access_key_id in [%s] of %s and in the same profile of "
-		       "%s; run `aws configure`, or give --profile",
+		       "%s; run `aws configure`, or give --profile; -v tells what each "
+		       "source said",
 		       w->use_env ? "AWS_ACCESS_KEY_ID in the environment, " : "",
 		       text_safe(p->name).s,
 		       p->creds_path ? text_safe(p->creds_path).s : "the credentials file",

@@ -24,10 +24,10 @@
 #include "base/err.h"
 #include "base/text.h"
 
-#define WORDS_MAX 256U	 /* ours */
-#define TAIL_MAX 400U	 /* bytes of stderr that a message shows; ours */
-#define NOISE_MAX KIB(4) /* bytes of stderr that are kept at once; ours */
-#define DRAIN_READS 64U	 /* ours: of NOISE_MAX / 2 at least, a pipe holds 64 KiB */
+#define WORDS_MAX 256U	       /* ours */
+#define TAIL_MAX ((size_t)400) /* bytes of stderr that a message shows; ours */
+#define NOISE_MAX KIB(4)       /* bytes of stderr that are kept at once; ours */
+#define DRAIN_READS 64U	       /* ours: of NOISE_MAX / 2 at least, a pipe holds 64 KiB */
 
 extern char **environ;
 
@@ -299,11 +299,14 @@ static int program_judge(struct program *p, int status, size_t *out_len)
 static int program_run(char **words, uint8_t *out, size_t *out_len)
 {
 	struct program p = { .out = out };
-	char text[512];
+	char text[TEXT_SAFE_MAX * 2 + 128];
 	int err = program_start(&p, words), status = 0;
 
 	if (err) {
-		snprintf(text, sizeof(text), "%s: %s", text_safe(words[0]).s, strerror(err));
+		const char *path = err == ENOENT && !strchr(words[0], '/') ? getenv("PATH") : NULL;
+
+		snprintf(text, sizeof(text), "%s: %s%s%s", text_safe(words[0]).s, strerror(err),
+			 path ? ": not in PATH, which is " : "", path ? text_safe(path).s : "");
 		program_close(&p);
 		return say(out, out_len, ST_EPERM, text);
 	}

@@ -360,7 +360,8 @@ static void test_no_program(void **state)
 		const char *command, *text;
 	} cases[] = {
 		{ "/nowhere/program x", RETRIEVING "/nowhere/program: No such file or directory" },
-		{ "no-such-program-anywhere", "no-such-program-anywhere: No such file" },
+		{ "no-such-program-anywhere",
+		  "no-such-program-anywhere: No such file or directory: not in PATH, which is /" },
 		{ "/etc", RETRIEVING "/etc: " },
 		{ "/proc/version x", RETRIEVING "/proc/version: Permission denied" },
 		{ "''", RETRIEVING },
