@@ -131,10 +131,11 @@ static void again_or_fail(struct container *c, struct aws_error *error)
 		fail(c, error);
 }
 
-/* What an answer that is no success says: its message if it is JSON (else who knows what it holds), or a text's beginning. */
+/* What an answer that is no success says: its message if it is JSON, or a plain sentence; who knows what else holds. */
 static void words_of(char out[WORDS_MAX + 4], const char *body, size_t len)
 {
 	static const char *const keys[] = { "message", "Message", "code", "Code" };
+	const bool is_plain = strcspn(body, "{[\"'=:<") == len;
 	json_t *root = json_loadb(body, len, 0, NULL);
 	const char *text = NULL;
 
@@ -143,7 +144,7 @@ static void words_of(char out[WORDS_MAX + 4], const char *body, size_t len)
 	if (text)
 		text_escape(out, WORDS_MAX, text, strlen(text), true);
 	else
-		text_escape(out, WORDS_MAX, body, root ? 0 : len, true);
+		text_escape(out, WORDS_MAX, body, is_plain ? len : 0, true);
 	json_decref(root);
 }
 

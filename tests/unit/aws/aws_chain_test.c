@@ -5,7 +5,7 @@
  * Cases: every combination of environment, credentials file, process, config file, container and IMDS, for the default profile and a
  * chosen one: the same keys from the same source as botocore; odd files and environments the same way; a line for each
  * source with -v, told once, again when it changes; a changed file ends what is kept; a file open to all is warned of once; the
- * service's clock decides what has expired; waiters cancelled and accounts freed from callbacks.
+ * service's clock decides what has expired; waiters cancelled and accounts freed from callbacks; no secret in any line or error.
  */
 #include <jansson.h>
 #include <time.h>
@@ -397,7 +397,7 @@ static void test_odd(void **state)
 /* ---- what is told ---- */
 
 struct lines {
-	char text[64][1100];
+	char text[256][1100];
 	size_t n;
 	enum log_level least;
 };
@@ -628,6 +628,65 @@ static void test_leavers(void **state)
 	}
 }
 
+/* ---- secrets ---- */
+
+/* At the highest level, through sources that answer, fail and are cut short: no line and no error has one of ours. */
+static void test_no_secrets(void **state)
+{
+	static const char *const bodies[] = {
+		"{\"AccessKeyId\":\"K\",\"SecretAccessKey\":\"PLANTED\",\"Token\":\"PLANTED\","
+		"\"Expiration\":\"2999-01-01T00:00:00Z\"}",
+		"{\"AccessKeyId\":\"K\",\"SecretAccessKey\":\"PLANTED\",\"Token\":\"PLANTED\","
+		"\"Expiration\":\"2020-01-01T00:00:00Z\"}",
+		"{\"AccessKeyId\":\"K\",\"SecretAccessKey\":\"PLANTED x\",\"Token\":\"PLANTED\","
+		"\"Expiration\":\"2999-01-01T00:00:00Z\"}",
+		"{\"SecretAccessKey\":\"PLANTED\"}",
+		"{\"SecretAccessKey\":\"PLANTED\"",
+	};
+	struct fx *f = *state;
+	struct aws_creds c;
+	struct aws_error e;
+
+	f->aws->limits.container_pause_ms = 1;
+	lines_begin(LOG_TRACE);
+	log_setup(LOG_TRACE, LOG_TEXT);
+	for (unsigned i = 0; i < ARRAY_LEN(bodies) * 2; i++) {
+		const char *body = bodies[i / 2];
+		const int status = i % 2 ? 403 : 200;
+		char config[1024];
+
+		web_clear(&web);
+		web_add(&web, (struct web_row){ "GET", "/full", status, body, NULL, 0, 0 });
+		web_add(&web,
+			(struct web_row){ "PUT", "/latest/api/token", 200, "PLANTED", NULL, 0, 0 });
+		web_add(&web,
+			(struct web_row){ "GET", "/latest/meta-data/iam/security-credentials/", 200,
+					  "r", NULL, 0, 0 });
+		web_add(&web,
+			(struct web_row){ "GET", "/latest/meta-data/iam/security-credentials/r",
+					  status, body, NULL, 0, 0 });
+		snprintf(config, sizeof(config),
+			 "[default]\ncredential_process = sh -c 'echo \"$0\"; exit %u' '%s'\n",
+			 i % 2, body);
+		for (unsigned source = 0; source < 3; source++) {
+			f->n_env = 0;
+			fx_write(f, "config", source ? "" : config);
+			fx_setenv(f, "AWS_CONTAINER_AUTHORIZATION_TOKEN", "PLANTED");
+			if (source == 1)
+				fx_setenv(f, "AWS_CONTAINER_CREDENTIALS_FULL_URI", full);
+			fx_setenv(f, "AWS_EC2_METADATA_SERVICE_ENDPOINT", web.url);
+			fx_find(f, &none, &c, &e);
+			aws_creds_wipe(&c);
+			assert_null(strstr(e.text, "PLANTED"));
+			assert_null(strstr(e.hint, "PLANTED"));
+		}
+		assert_int_equal(lines_with("PLANTED"), 0);
+		assert_true(lines.n > 0 && lines.n < ARRAY_LEN(lines.text));
+		lines.n = 0;
+	}
+	lines_end();
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, chain_setup, chain_teardown)
 
 int main(void)
@@ -635,7 +694,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_order),     CASE(test_odd),	       CASE(test_told),
 		CASE(test_open_file), CASE(test_file_changes), CASE(test_services_clock),
-		CASE(test_leavers),
+		CASE(test_leavers),   CASE(test_no_secrets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,9 +222,9 @@ static void test_attempts(void **state)
 	assert_true(loop_now_ms(f->loop) >= start_ms + 40);
 	/* not more than three */
 	web_clear(&web);
-	web_add(&web, (struct web_row){ "GET", "/full", 503, "later\033[1m", NULL, 0, 0 });
+	web_add(&web, (struct web_row){ "GET", "/full", 503, "later\033 on", NULL, 0, 0 });
 	expect_error(f, ST_EAGAIN,
-		     "Received non 200 response (503) from ECS metadata: later\\x1b[1m");
+		     "Received non 200 response (503) from ECS metadata: later\\x1b on");
 	assert_int_equal(web.n_got, 3);
 	/* none answers */
 	web_clear(&web);
