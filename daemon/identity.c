@@ -59,6 +59,7 @@ static const struct kept {
 	{ "AWS_SECRET_ACCESS_KEY", NOT },
 	{ "AWS_SESSION_TOKEN", NOT },
 	{ "AWS_SECURITY_TOKEN", NOT },
+	{ "AWS_CREDENTIAL_EXPIRATION", NOT }, /* of these keys */
 	{ "AWS_ROLE_ARN", SHOWN },
 	{ "AWS_ROLE_SESSION_NAME", SHOWN },
 	{ "AWS_WEB_IDENTITY_TOKEN_FILE", SHOWN },

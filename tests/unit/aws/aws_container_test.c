@@ -83,16 +83,20 @@ static void test_urls(void **state)
 {
 	struct fx *f = *state;
 
-	web_add(&web, (struct web_row){ "GET", "/v2/credentials/1", 200, GOOD, NULL, 0, 0 });
+	web_add(&web,
+		(struct web_row){ "GET", "/v2/credentials/1?id=a%20b", 200, GOOD, NULL, 0, 0 });
 	web_add(&web, (struct web_row){ "GET", "/full", 200, GOOD, NULL, 0, 0 });
 	fx_setenv(f, FULL, full);
 	expect_found(f, "K");
 	assert_string_equal(web.got[0], "GET /full");
 	assert_non_null(strstr(web.last, "\r\nAccept: application/json\r\n"));
 	assert_null(strstr(web.last, "Authorization"));
-	fx_setenv(f, RELATIVE, "/v2/credentials/1");
+	fx_setenv(f, RELATIVE, "/v2/credentials/1?id=a%20b");
 	expect_found(f, "K");
-	assert_string_equal(web.got[1], "GET /v2/credentials/1");
+	assert_string_equal(web.got[1], "GET /v2/credentials/1?id=a%20b");
+	/* neither takes a proxy */
+	fx_setenv(f, "http_proxy", "http://127.0.0.1:9");
+	expect_found(f, "K");
 	/* a chosen profile does not switch it off */
 	fx_write(f, "config", "[profile x]\n");
 	expect_found_for(f, &(struct aws_account_opts){ .profile = "x" }, "K");

@@ -272,9 +272,9 @@ static void test_slow(void **state)
 		web_add(&web, (struct web_row){ "GET", ROLE_PATH "r", -1, "", NULL, 0, 0 });
 		assert_int_equal(aws_account_new(&acc, f->aws, &none), 0);
 		ms = elapsed_ms(f, acc);
-		assert_in_range(ms, 900, 1400);
+		assert_in_range(ms, 900, 1900);
 		/* and once in a while only */
-		assert_in_range(elapsed_ms(f, acc), 0, 500);
+		assert_in_range(elapsed_ms(f, acc), 0, 899);
 		assert_int_equal(web.n_got, step == 0 ? 2 : step + 1);
 		aws_account_free(acc);
 	}
@@ -290,7 +290,7 @@ static void test_nobody(void **state)
 	f->aws->imds_base = "http://127.0.0.1:9";
 	f->aws->limits.imds_quiet_ms = 300;
 	assert_int_equal(aws_account_new(&acc, f->aws, &none), 0);
-	assert_in_range(elapsed_ms(f, acc), 0, 500);
+	assert_in_range(elapsed_ms(f, acc), 0, 899);
 	f->aws->imds_base = web.url;
 	add_token(200, 0);
 	add_rest("r", KEYS, WITH_TOKEN);
@@ -331,7 +331,7 @@ static void test_attempts(void **state)
 	add_token(200, 0);
 	web_add(&web, (struct web_row){ "GET", ROLE_PATH, -1, NULL, NULL, 0, 0 });
 	assert_int_equal(aws_account_new(&acc, f->aws, &none), 0);
-	assert_in_range(elapsed_ms(f, acc), 1900, 2500);
+	assert_in_range(elapsed_ms(f, acc), 1900, 3900);
 	aws_account_free(acc);
 }
 
