@@ -2,6 +2,7 @@
 """What is measured of one side: each function gives {figure: value} in the figure's unit."""
 import json
 import os
+import socket
 import subprocess
 import time
 
@@ -185,6 +186,34 @@ def many_flows(side, sizes):
     finally:
         for s in socks:
             s.close()
+
+
+def on_cpu_ms(pids):
+    """So far, finer than cpu_ms()."""
+    total = 0
+    for pid in pids:
+        with open("/proc/%d/schedstat" % pid) as f:
+            total += int(f.read().split()[0])
+    return total / 1e6
+
+
+def first_ask(lab, processes_of):
+    """From exec of `up`, with keys in its configuration, to its first StartSession at a server on this machine: how long, and
+    how much of that its processes were on a CPU, which does not depend on what else the machine does."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+    url = "http://127.0.0.1:%d" % listener.getsockname()[1]
+    up = lab.up(lab.config(upstream=lab.upstream(aws={"endpoint_url": url})), wait=False)
+    try:
+        with listener, listener.accept()[0] as conn:
+            conn.settimeout(10)
+            data = conn.recv(65536)
+            at, cpu = time.monotonic(), on_cpu_ms(processes_of(up.pid))
+            if b"AmazonSSM.StartSession" not in data:
+                raise Fail("not StartSession but %r" % data[:60])
+            return {"start to StartSession": (at - up.started) * 1e3, "CPU until StartSession": cpu}
+    finally:
+        up.stop()
 
 
 def check_ms(lab, path):

@@ -4,7 +4,7 @@ import statistics
 
 # Order of the rows, and units. A figure that nothing has measured has no row.
 UNITS = [
-    ("start to first byte", "s"),
+    ("start to first byte", "s"), ("start to StartSession", "ms"), ("CPU until StartSession", "ms"), ("longest loop turn of a start", "ms"),
     ("one flow up", "MB/s"), ("one flow down", "MB/s"), ("8 flows up", "MB/s"), ("8 flows down", "MB/s"),
     ("connections one by one", "1/s"), ("connections 50 at once", "1/s"),
     ("echo p50 idle", "ms"), ("echo p99 idle", "ms"),
@@ -91,6 +91,7 @@ def goals(f):
         for way in ("up", "down"):
             r = f.ratio("echo p99 half copy " + way, "echo p99 idle", column)
             lines.append(goal("p99 of the echo beside half a copy %s, %s" % (way, column), r, 10, False, "times idle"))
+    lines.append(goal("start to StartSession, keys in the configuration", f.median("start to StartSession", "ssm-tun"), 50, False, "ms"))
     lines.append(goal("check", f.median("check", "ssm-tun"), 15, False, "ms"))
     lines.append(goal("RssAnon idle", f.median("RssAnon idle", "ssm-tun"), 8, False, "MiB"))
     return lines
