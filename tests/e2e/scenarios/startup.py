@@ -127,3 +127,22 @@ def startup_partial(lab):
         refusals.expect("a mute endpoint", ["2 s|timeout|timed out"], lab.config(upstream=lab.upstream(aws={"endpoint_url": url})),
                        flags=("--timeout", "2s"))
     refusals.verdict()
+
+
+@scenario("startup-alone")
+def startup_alone(lab):
+    """A start that signs, asks and connects runs no other program, the AWS CLI and its plugin least of all; no turn takes a second."""
+    ran = ROOT + "/tmp/ran"
+    decoys = ROOT + "/decoys"
+    os.mkdir(decoys, 0o755)
+    for name in ("aws", "session-manager-plugin", "ssh", "sh", "curl", "python3"):
+        path = decoys + "/" + name
+        lab.write(path, "#!/bin/bash\necho %s >>%s\nexit 1\n" % (name, ran), uid=0, mode=0o755)
+    lab.start_far_side()
+    os.symlink(lab.bin + "/ssm-tun", decoys + "/ssm-tun")
+    lab.up(env=dict(lab.user_env, PATH=decoys))
+    longest = lab.status()["loop"]["longest_turn_us"] / 1e3
+    lab.note("longest turn %.1f ms" % longest)
+    check(longest < 1000, "a turn took %.0f ms" % longest)
+    lab.down()
+    check(not os.path.exists(ran), "it ran something of its PATH: %s" % (os.path.exists(ran) and open(ran).read()))
