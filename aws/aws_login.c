@@ -110,6 +110,16 @@ static void fail_err(struct aws_login *l, int err)
 	finish(l, &error, NULL);
 }
 
+/* A refusal by SSO-OIDC: to log in is no advice here. */
+static void fail_call(struct aws_login *l, const struct aws_error *error)
+{
+	struct aws_error own = *error;
+
+	if (own.http_status)
+		own.hint[0] = '\0';
+	finish(l, &own, NULL);
+}
+
 static void fail_nonsense(struct aws_login *l, enum aws_op op)
 {
 	struct aws_error error;
@@ -291,7 +301,7 @@ static void on_polled(void *arg, const struct aws_error *error, json_t *answer)
 		log_warn("aws: %s; asked again in %u s", error->text, l->interval_s);
 		poll_later(l);
 	} else {
-		finish(l, error, NULL);
+		fail_call(l, error);
 	}
 }
 
@@ -369,7 +379,7 @@ static void on_authorized(void *arg, const struct aws_error *error, json_t *answ
 		log_debug("aws: the kept client is of no use: %s", error->text);
 		client_register(l);
 	} else {
-		finish(l, error, NULL);
+		fail_call(l, error);
 	}
 }
 
@@ -451,7 +461,7 @@ static void on_registered(void *arg, const struct aws_error *error, json_t *answ
 
 	l->call = 0;
 	if (error) {
-		finish(l, error, NULL);
+		fail_call(l, error);
 		return;
 	}
 	json_decref(l->client);

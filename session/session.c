@@ -22,6 +22,7 @@ int session_new(struct session **out, const struct session_caller *caller)
 	static const struct run_kind kinds[SVC_JOB_N] = {
 		[SVC_AWS_READ] = { .name = "aws-read", .fn = aws_read_job },
 		[SVC_AWS_WRITE] = { .name = "aws-write", .fn = aws_write_job },
+		[SVC_AWS_PROCESS] = { .name = "aws-process", .fn = aws_process_job },
 	};
 	const struct run_identity id = {
 		.uid = caller->uid,

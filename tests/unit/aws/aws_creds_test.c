@@ -205,8 +205,6 @@ static void test_unsupported(void **state)
 	} cases[] = {
 		{ "[profile x]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = y\n",
 		  "role_arn" },
-		{ "[profile x]\nsso_session = s\n", "sso_session" },
-		{ "[profile x]\nsso_start_url = https://s\n", "sso_start_url" },
 	};
 	const struct aws_account_opts x = { .profile = "x" };
 	struct fx *f = *state;

@@ -157,7 +157,7 @@ static void session_profile(void **state)
 		    NAME_OF("eu-central-1", "[\"sso:account:access\",\"other\"]", "\"corp\"",
 			    "https://corp.awsapps.com/start"),
 		    CORP_CLIENT);
-	client = fx_read_back(f, ".aws/sso/cache/" CORP_CLIENT ".json");
+	client = fx_file(f, ".aws/sso/cache/" CORP_CLIENT ".json");
 	assert_string_equal(client, "{\"clientId\": \"cid\", \"clientSecret\": \"csecret\", "
 				    "\"expiresAt\": \"2100-01-01T00:00:00Z\", \"scopes\": "
 				    "[\"sso:account:access\", \"other\"]}");
@@ -198,7 +198,7 @@ static void legacy_profile(void **state)
 	assert_false(fx_logged(f, "scopes"));
 	python_says(f, NAME_OF("us-east-1", "None", "None", "https://old.awsapps.com/start"),
 		    OLD_CLIENT);
-	client = fx_read_back(f, ".aws/sso/cache/" OLD_CLIENT ".json");
+	client = fx_file(f, ".aws/sso/cache/" OLD_CLIENT ".json");
 	assert_string_equal(client, "{\"clientId\": \"cid\", \"clientSecret\": \"csecret\", "
 				    "\"expiresAt\": \"2100-01-01T00:00:00Z\"}");
 	free(client);

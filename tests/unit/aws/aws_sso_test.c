@@ -286,7 +286,7 @@ static void each_state(void **state)
 		row_check(f, r, &g);
 		assert_int_equal(acc->watch != NULL, r->person);
 		if (r->after) {
-			char *after = fx_read_back(f, name);
+			char *after = fx_file(f, name);
 
 			assert_non_null(after);
 			assert_non_null(strstr(after, r->after));
@@ -427,7 +427,7 @@ static void another_program_renews(void **state)
 		get(f, acc, &g);
 		assert_true(g.ok);
 		assert_true(fx_logged(f, "\"bearer\": \"at-9\""));
-		after = fx_read_back(f, CORP_FILE);
+		after = fx_file(f, CORP_FILE);
 		assert_non_null(strstr(after, "at-9"));
 		free(after);
 		aws_account_free(acc);
@@ -489,7 +489,7 @@ static void logged_out_meanwhile(void **state)
 	assert_int_equal(unlink(path), 0);
 	TURN_UNTIL(f, g.calls);
 	assert_non_null(strstr(g.error.text, "Token for corp does not exist"));
-	assert_null(fx_read_back(f, CORP_FILE));
+	assert_null(fx_file(f, CORP_FILE));
 	aws_account_free(acc);
 }
 

@@ -82,7 +82,7 @@ static inline void fx_put(const struct fx *f, const char *name, const char *text
 }
 
 /* Return: caller's; NULL if there is none */
-static inline char *fx_read_back(const struct fx *f, const char *name)
+static inline char *fx_file(const struct fx *f, const char *name)
 {
 	char path[256], *text = NULL;
 	struct buf b;
@@ -103,7 +103,7 @@ static inline void fx_script(const struct fx *f, const char *json)
 /* How many requests of @op (NULL: any) the log has. */
 static inline unsigned fx_asked(const struct fx *f, const char *op)
 {
-	char *log = fx_read_back(f, "log"), word[64];
+	char *log = fx_file(f, "log"), word[64];
 	unsigned n = 0;
 
 	snprintf(word, sizeof(word), "\"op\": \"%s", op ? op : "");
@@ -116,7 +116,7 @@ static inline unsigned fx_asked(const struct fx *f, const char *op)
 /* Does the log have @text? */
 static inline bool fx_logged(const struct fx *f, const char *text)
 {
-	char *log = fx_read_back(f, "log");
+	char *log = fx_file(f, "log");
 	const bool has = log && strstr(log, text);
 
 	free(log);

@@ -92,7 +92,7 @@ static void logs_in(void **state)
 
 	fx_script(f, SCRIPT(PENDING "," TOKEN));
 	assert_int_equal(result(verb(f, "dev")), SAW_CODE | SAW_DONE);
-	token = fx_read_back(f, CORP_FILE);
+	token = fx_file(f, CORP_FILE);
 	assert_non_null(token);
 	assert_non_null(strstr(token, "at-1"));
 	free(token);
@@ -114,7 +114,7 @@ static void broken_off(void **state)
 		}
 		assert_int_equal(kill(pid, signals[i]), 0);
 		assert_int_equal(result(pid), SAW_CODE | SAW_BROKEN_OFF);
-		assert_null(fx_read_back(f, CORP_FILE));
+		assert_null(fx_file(f, CORP_FILE));
 	}
 }
 
