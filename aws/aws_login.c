@@ -552,6 +552,18 @@ static void client_look(struct aws_login *l)
 
 /* ---- no SSO ---- */
 
+static void fail_walk(struct aws_login *l, const struct aws_error *error)
+{
+	struct aws_error own = *error;
+
+	if (own.person && !own.http_status && !l->mfa)
+		aws_error_hint(&own,
+			       "there is nothing to log in to: profile %s has no sso_session, no "
+			       "sso_start_url and no role with mfa_serial; see: aws configure sso",
+			       text_safe(l->files.name).s);
+	finish(l, &own, NULL);
+}
+
 static void on_walked(void *arg, const struct aws_error *error, const struct aws_creds *c)
 {
 	struct aws_login *l = arg;
@@ -559,7 +571,7 @@ static void on_walked(void *arg, const struct aws_error *error, const struct aws
 
 	l->wait = 0;
 	if (error) {
-		finish(l, error, NULL);
+		fail_walk(l, error);
 		return;
 	}
 	r.profile = l->files.name;

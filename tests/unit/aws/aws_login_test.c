@@ -305,7 +305,7 @@ static const struct {
 	{ "expired, by its exception alone",
 	  SCRIPT("{\"status\":400,\"type\":\"ExpiredTokenException\"}"), ST_ETIMEOUT,
 	  "must be restarted", 1 },
-	{ "an invalid grant", SCRIPT(WORD("invalid_grant")), ST_EPEER, "invalid_grant", 1 },
+	{ "an invalid grant", SCRIPT(WORD("invalid_grant")), ST_EAUTH, "InvalidGrantException", 1 },
 	{ "a token that is none", SCRIPT("{\"body\":{\"accessToken\":\"a b\",\"expiresIn\":10}}"),
 	  ST_EPEER, "CreateToken makes no sense", 1 },
 	{ "a life that is none", SCRIPT("{\"body\":{\"accessToken\":\"ab\",\"expiresIn\":-1}}"),
@@ -314,7 +314,7 @@ static const struct {
 	  "RegisterClient makes no sense", 0 },
 	{ "registration refused",
 	  "{\"RegisterClient\":[{\"status\":400,\"body\":{\"error\":\"invalid_scope\"}}]}",
-	  ST_EPEER, "invalid_scope", 0 },
+	  ST_EPEER, "InvalidScopeException", 0 },
 	{ "no device", "{" CLIENT ",\"StartDeviceAuthorization\":[{\"body\":{}}]}", ST_EPEER,
 	  "StartDeviceAuthorization makes no sense", 0 },
 	{ "a URL that is a script", "{" CLIENT "," DEVICE_WITH("javascript:alert(1)") "}", ST_EPEER,
@@ -472,8 +472,10 @@ static void each_other(void **state)
 			assert_string_equal(g.source, others[i].words);
 			assert_string_equal(g.profile, "x");
 			assert_false(g.needed);
-		} else if (!strstr(g.error.text, others[i].words)) {
-			fail_msg("%s", g.error.text);
+		} else {
+			if (!strstr(g.error.text, others[i].words))
+				fail_msg("%s", g.error.text);
+			assert_non_null(strstr(g.error.hint, i == 2 ? "sso_start_url" : ""));
 		}
 		assert_int_equal(fx_asked(f, NULL), 0);
 	}
