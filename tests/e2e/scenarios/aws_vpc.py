@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Rules `match: vpc`: routes and names from the target's VPC, while AWS is played by tests/aws and the gateway carries the sessions."""
-import os
 import re
-import sys
 
 import netns
-from lab import LINK_C, LINK_V, ROOT, V4, Skip, check, connect, recv_exactly
+from lab import LINK_V, V4, check, connect, recv_exactly
 from netns import wait_until
+from played import INSTANCE, start
 from scenarios import scenario
 from scenarios.rules import device_of
 
-AWS = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "aws")
-INSTANCE, VPC = "i-0a1b2c3d4e5f60001", "vpc-0a1b2c3d4e5f60001"
+VPC = "vpc-0a1b2c3d4e5f60001"
 PEER4, LATER4 = "10.88.0.10", "10.90.0.10"
 BLOCKS = ["10.77.0.0/16", "100.64.0.0/16"]
-REFRESH_S = 1
 
 
 def vpc(*blocks):
@@ -26,32 +23,19 @@ class Stage:
     """Far side, play and the configuration of an upstream that is the play's instance."""
 
     def __init__(self, lab):
-        sys.path.insert(0, AWS)
-        from driver import Play, PlayError
-        lab.start_far_side()
-        try:
-            self.play = Play("--listen", LINK_C + ":0", stderr=open(lab.log_path("play"), "wb"))
-        except PlayError as e:
-            raise Skip("no play of AWS: %s" % e) from None
         self.lab, self.instances = lab, [INSTANCE]
-        self.play.do("set", ssm={"targets": {INSTANCE: lab.host_id}, "gateway": {
-            "url": "https://%s:%d" % (LINK_C, lab.gateway_ports["control"]), "ca": lab.ca,
-            "access_key": lab.access_key, "secret_key": lab.secret_key}})
-        with open(self.play.ca) as a, open(lab.ca) as b:  # one bundle serves the API and the WebSocket
-            self.ca = lab.write(ROOT + "/both.pem", a.read() + b.read(), uid=0, mode=0o644)
-        self.env = dict(lab.user_env, AWS_ENDPOINT_URL=self.play.url)
+        self.played = start(lab)
+        self.play = self.played.play
+        self.played.profiles({"profile work": {}}, {"work": self.played.keys()})
         for address in (PEER4, LATER4):
             lab.must("ip", "addr", "add", address + "/32", "dev", "lo", v=True)
 
-    def config(self, *more, **changes):
-        upstream = self.lab.upstream(instances=self.instances, aws={
-            "access_key": self.play.access_key, "secret_key": self.play.secret_key, "region": "us-east-1", "endpoint_url": None,
-            "ca_bundle": self.ca})
-        return self.lab.config([{"match": "vpc", "upstream": "vpc"}, *more], upstream,
-                               limits={"vpc_refresh": "%ds" % REFRESH_S}, **changes)
+    def config(self, *more, refresh="1s"):
+        upstream = {**self.played.upstream("work"), "instances": self.instances}
+        return self.lab.config([{"match": "vpc", "upstream": "vpc"}, *more], upstream, limits={"vpc_refresh": refresh})
 
     def up(self, *more, flags=(), **kwargs):
-        return self.lab.up(self.config(*more), *flags, env=self.env, **kwargs)
+        return self.lab.up(self.config(*more), *flags, **kwargs)
 
     def vpc(self):
         return self.lab.status()["vpcs"][0]
@@ -142,7 +126,7 @@ def aws_vpc(lab):
     check(text.count("has lost") <= 2 and text.count("(InternalError)") == 1, "told more than once:\n" + text[-3000:])
     told = [line for line in text.splitlines() if "collides with" in line]
     check(len(told) == 1 and "100.64.0.0/16 collides with 100.64.0.0/16 on vc: the local network keeps it" in told[0], "told: %s" % told)
-    check(stage.play.access_key and stage.play.secret_key not in text, "a secret in the log")
+    check(stage.play.secret_key not in text, "a secret in the log")
 
 
 @scenario("aws-vpc-denied")
@@ -191,9 +175,7 @@ def aws_vpc_failover(lab):
                   ec2={"vpcs": [vpc(*BLOCKS), vpc_of(other_vpc, "10.90.0.0/16")]})
     port = ports(lab, LATER4)
     before = lab.picture()
-    config = stage.config()
-    config["limits"]["vpc_refresh"] = "1h"
-    lab.up(config, env=stage.env)
+    lab.up(stage.config(refresh="1h"))
     device = lab.status()["device"]
     check(device_of(V4) == device and device_of(LATER4) != device, "routes: %s" % stage.vpc())
     first.stop()
