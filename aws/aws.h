@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #include "base/addr.h"
+#include "base/aws_target.h"
 #include "base/handle.h"
 #include "base/loop.h"
 #include "base/svc.h"
@@ -133,6 +134,14 @@ typedef void aws_answer_fn(void *arg, const struct aws_error *error, json_t *ans
  */
 int aws_ask(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *params,
 	    const char *subject, aws_answer_fn *done, void *arg);
+/* Where a call goes, when it is not where the account's region and endpoints say. */
+struct aws_at {
+	const char *region; /* NULL or "": the account's */
+	bool own_gateway; /* ssm is served by a gateway of ours, which serves this call at the same endpoint */
+};
+/** aws_ask_at() - aws_ask() elsewhere; @at is copied, NULL: as aws_ask() */
+int aws_ask_at(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *params,
+	       const char *subject, const struct aws_at *at, aws_answer_fn *done, void *arg);
 /** aws_list(), aws_text() - a member of an answer as array or string. Return: NULL if it is absent or something else */
 json_t *aws_list(const json_t *object, const char *key);
 const char *aws_text(const json_t *object, const char *key);
@@ -229,6 +238,7 @@ void aws_login_free(struct aws_login *l); /* no event; before aws_account_free()
 
 struct aws_start {
 	const char *target, *document, *reason; /* reason may be NULL */
+	const char *region;			/* of the target; NULL or "": the account's */
 	const char *const *
 		parameters; /* "name", "value" pairs, NULL-terminated; each becomes a list of one */
 };
@@ -236,10 +246,44 @@ struct aws_start {
  * Return: 0 and *@out; ST_EFULL (64 calls under way); ST_ENOMEM */
 int aws_start_session(struct aws_account *acc, aws_call *out, const struct aws_start *s,
 		      aws_session_fn *done, void *arg);
+/** aws_resume_session(), aws_terminate_session() - @region: as StartSession's. Return: as aws_start_session() */
 int aws_resume_session(struct aws_account *acc, aws_call *out, const char *session_id,
-		       aws_session_fn *done, void *arg);
+		       const char *region, aws_session_fn *done, void *arg);
 int aws_terminate_session(struct aws_account *acc, aws_call *out, const char *session_id,
-			  aws_done_fn *done, void *arg);
+			  const char *region, aws_done_fn *done, void *arg);
 void aws_cancel(struct aws *a, aws_call call); /* no callback; stale is fine */
+
+/* ---- targets (base/aws_target.h): aws_target.c ---- */
+
+/* What a target stands for now. */
+struct aws_found {
+	const char *id;	    /* what StartSession takes: "i-…", "mi-…", a gateway's host id */
+	const char *region; /* of the target; "": the account's */
+	const char *zone;   /* availability zone; "" if nothing was looked up */
+	const char *
+		name; /* the Name tag; foreign text; "" if there is none, or nothing was looked up */
+};
+/* Once, from the loop. @error NULL: found. All is borrowed until return. */
+typedef void aws_found_fn(void *arg, const struct aws_error *error, const struct aws_found *found);
+
+/* One look-up, in a struct of the caller's; all zero when there is none. */
+struct aws_look {
+	struct aws_account *acc;
+	struct aws_target target;
+	aws_call call;
+	aws_found_fn *done;
+	void *arg;
+};
+/** aws_target_is_found() - does StartSession take @t as it is, so that nothing need be looked up? */
+bool aws_target_is_found(const struct aws_target *t);
+/**
+ * aws_target_find() - ask EC2's DescribeInstances which running instance @t (copied) is; never a cached answer
+ * @error: also ST_ENOENT, none is running (one that is not is named); ST_EINVAL, several are: the text lists 10 of them
+ * at most. @done is never called from within.
+ * Return: 0; as aws_ask(); ST_EINVAL if aws_target_is_found()
+ */
+int aws_target_find(struct aws_look *l, struct aws_account *acc, const struct aws_target *t,
+		    aws_found_fn *done, void *arg);
+void aws_target_find_cancel(struct aws_look *l); /* no callback; none under way is fine */
 
 #endif

@@ -242,13 +242,13 @@ static int fetch_prepare(struct call *c, struct aws_error *error)
 
 static int op_prepare(struct call *c, struct aws_error *error)
 {
+	const enum aws_service service = c->rq.own_gateway ? AWS_SSM : aws_ops[c->rq.op].service;
 	struct aws_profile p;
 	int err = aws_profile_load(&p, c->acc, error);
 
 	if (err < 0)
 		return err;
-	err = aws_endpoint_find(&c->endpoint, c->acc, &p, aws_ops[c->rq.op].service, c->rq.region,
-				error);
+	err = aws_endpoint_find(&c->endpoint, c->acc, &p, service, c->rq.region, error);
 	aws_profile_fini(&p);
 	if (!err && (err = aws_proto_write(&c->out, c->rq.op, c->rq.params)) < 0)
 		aws_error_set(error, err, "%s: %s", aws_ops[c->rq.op].name, st_strerror(err));

@@ -137,7 +137,8 @@ static int request_complete(struct aws_request *rq, const char *subject, const s
 	rq->subject = copy_or_null(subject, &failed);
 	if (as) {
 		rq->bearer = copy_or_null(as->bearer, &failed);
-		rq->region = copy_or_null(as->region, &failed);
+		rq->region = copy_or_null(as->region && *as->region ? as->region : NULL, &failed);
+		rq->own_gateway = as->own_gateway;
 		if (as->creds && aws_creds_copy(&rq->as, as->creds) < 0)
 			failed = true;
 	}
@@ -201,6 +202,15 @@ int aws_ask(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *para
 	    const char *subject, aws_answer_fn *done, void *arg)
 {
 	return aws_ask_as(acc, out, op, params, subject, NULL, done, arg);
+}
+
+int aws_ask_at(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *params,
+	       const char *subject, const struct aws_at *at, aws_answer_fn *done, void *arg)
+{
+	const struct aws_as as = { .region = at ? at->region : NULL,
+				   .own_gateway = at && at->own_gateway };
+
+	return aws_ask_as(acc, out, op, params, subject, &as, done, arg);
 }
 
 static char **headers_copy(const char *const *headers)

@@ -23,6 +23,7 @@ struct aws_explain {
 	struct aws_account *acc;
 	struct aws_error error;
 	struct region_text region;
+	char region_name[AWS_REGION_MAX]; /* where StartSession went */
 	char *target;
 	aws_call call; /* 0: none; what was kept is told */
 	struct loop_timer end;
@@ -161,8 +162,10 @@ static int ask(struct aws_explain *x)
 	json_t *params = json_pack("{s:[{s:s, s:[s]}]}", "Filters", "Key", "InstanceIds", "Values",
 				   x->target);
 
-	return aws_ask(x->acc, &x->call, AWS_DESCRIBE_INSTANCE_INFORMATION, params, x->target,
-		       on_information, x);
+	const struct aws_at at = { .region = x->region_name };
+
+	return aws_ask_at(x->acc, &x->call, AWS_DESCRIBE_INSTANCE_INFORMATION, params, x->target,
+			  &at, on_information, x);
 }
 
 static int begin(struct aws_explain *x)
@@ -195,6 +198,7 @@ int aws_explain_new(struct aws_explain **out, struct aws_account *acc,
 				   .target = strdup(target),
 				   .done = done,
 				   .arg = arg };
+	text_copy(x->region_name, sizeof(x->region_name), at->region);
 	loop_timer_init(&x->end, on_end, x);
 	err = x->target ? begin(x) : ST_ENOMEM;
 	if (err < 0) {

@@ -445,7 +445,8 @@ int aws_xml_read(json_t **out, const char *item, const void *p, size_t len);
 struct aws_as {
 	const struct aws_creds *creds; /* NULL: the chain, or not signed */
 	const char *bearer;
-	const char *region;
+	const char *region; /* NULL or "": the account's */
+	bool own_gateway;   /* struct aws_at's */
 };
 /** aws_ask_as() - as aws_ask(); @as is copied */
 int aws_ask_as(struct aws_account *acc, aws_call *out, enum aws_op op, json_t *params,
@@ -470,6 +471,7 @@ struct aws_request {
 	char *subject;	     /* for messages; owned; may be NULL */
 	struct aws_creds as; /* access_key NULL: none given */
 	char *bearer, *region;
+	bool own_gateway;
 	/* a fetch; url NULL: it is none */
 	char *url, **headers;
 	const char *method;

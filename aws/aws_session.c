@@ -79,6 +79,7 @@ int aws_start_session(struct aws_account *acc, aws_call *out, const struct aws_s
 		      aws_session_fn *done, void *arg)
 {
 	struct aws_request rq = { .op = AWS_START_SESSION, .session_fn = done, .arg = arg };
+	const struct aws_as as = { .region = s->region };
 
 	rq.params = json_pack("{s:s, s:s*, s:s*}", "Target", s->target, "DocumentName", s->document,
 			      "Reason", s->reason);
@@ -87,23 +88,25 @@ int aws_start_session(struct aws_account *acc, aws_call *out, const struct aws_s
 		json_decref(rq.params);
 		rq.params = NULL;
 	}
-	return aws_call_begin(acc, out, &rq, s->target, NULL);
+	return aws_call_begin(acc, out, &rq, s->target, &as);
 }
 
 int aws_resume_session(struct aws_account *acc, aws_call *out, const char *session_id,
-		       aws_session_fn *done, void *arg)
+		       const char *region, aws_session_fn *done, void *arg)
 {
 	struct aws_request rq = { .op = AWS_RESUME_SESSION, .session_fn = done, .arg = arg };
+	const struct aws_as as = { .region = region };
 
 	rq.params = json_pack("{s:s}", "SessionId", session_id);
-	return aws_call_begin(acc, out, &rq, session_id, NULL);
+	return aws_call_begin(acc, out, &rq, session_id, &as);
 }
 
 int aws_terminate_session(struct aws_account *acc, aws_call *out, const char *session_id,
-			  aws_done_fn *done, void *arg)
+			  const char *region, aws_done_fn *done, void *arg)
 {
 	struct aws_request rq = { .op = AWS_TERMINATE_SESSION, .done_fn = done, .arg = arg };
+	const struct aws_as as = { .region = region };
 
 	rq.params = json_pack("{s:s}", "SessionId", session_id);
-	return aws_call_begin(acc, out, &rq, session_id, NULL);
+	return aws_call_begin(acc, out, &rq, session_id, &as);
 }

@@ -103,7 +103,7 @@ static void farewell(struct tnl_session *s)
 	}
 	tnl_wire_close(s->wire);
 	if (tnl_wire_session_id(s->wire)[0] != '\0' &&
-	    aws_terminate_session(u->o.account, &s->terminate, tnl_wire_session_id(s->wire),
+	    aws_terminate_session(u->o.account, &s->terminate, tnl_wire_session_id(s->wire), NULL,
 				  terminate_done, s) < 0)
 		s->terminate = 0;
 }

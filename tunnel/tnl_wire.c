@@ -451,7 +451,7 @@ void tnl_wire_start(struct tnl_wire *w)
 	if (w->session_id == NULL)
 		r = aws_start_session(o->account, &w->call, &start, on_session, w);
 	else
-		r = aws_resume_session(o->account, &w->call, w->session_id, on_session, w);
+		r = aws_resume_session(o->account, &w->call, w->session_id, NULL, on_session, w);
 	w->not_asked = r;
 	if (r == 0)
 		return;

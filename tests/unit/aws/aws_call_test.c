@@ -59,18 +59,18 @@ static void test_resume_and_terminate(void **state)
 	struct got g = { 0 };
 	struct aws_account *acc = plain_account(f);
 
-	assert_int_equal(aws_resume_session(acc, NULL, "s-echo", on_session, &g), 0);
+	assert_int_equal(aws_resume_session(acc, NULL, "s-echo", NULL, on_session, &g), 0);
 	run_until(f, &g, 1);
 	assert_true(g.ok);
 	assert_non_null(
 		strstr(g.stream_url, "[\"AmazonSSM.ResumeSession\",{\"SessionId\":\"s-echo\"}"));
 
-	assert_int_equal(aws_resume_session(acc, NULL, "s-notoken", on_session, &g), 0);
+	assert_int_equal(aws_resume_session(acc, NULL, "s-notoken", NULL, on_session, &g), 0);
 	run_until(f, &g, 2);
 	assert_int_equal(g.error.err, ST_ENOENT); /* the session is over */
 	assert_false(g.error.retryable);
 
-	assert_int_equal(aws_terminate_session(acc, NULL, "s-x", on_done, &g), 0);
+	assert_int_equal(aws_terminate_session(acc, NULL, "s-x", NULL, on_done, &g), 0);
 	run_until(f, &g, 3);
 	assert_true(g.ok);
 	aws_account_free(acc);
