@@ -6,6 +6,7 @@
  * keys: at most SSH_AGENT_TRIES, the one that worked last time first. The agent may block for as long as a person
  * looks for a token, so it is asked in the runner's child: libssh2 calls sign_cb() when it wants a signature, which starts
  * the request and returns EAGAIN until the answer is there; libssh2 1.11.1 supports that (userauth.c, state sent1).
+ * With a source it alone is asked, for one key, and again when sshd refused that, as often as it has another.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,11 +109,35 @@ static void list_done(void *arg, int err, const uint8_t *out, size_t len)
 	c->o.events->kick(c->o.arg);
 }
 
+static void cands_drop(struct ssh_auth *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		free(a->cand[i].blob);
+	a->n = a->at = 0;
+}
+
+/* Return: 0; ST_EAGAIN; ST_EAUTH with @text; ST_ENOMEM */
+static int source_ask(struct ssh_conn *c, char *text, size_t cap)
+{
+	const struct ssh_key_source *source = c->o.source;
+	int r = source->get(source->arg, &c->auth.key, text, cap);
+	size_t len;
+
+	if (r < 0)
+		return r;
+	r = cand_add(&c->auth, ssh_key_blob(c->auth.key, &len), len, false);
+	c->auth.step = SSH_AUTH_TRY;
+	if (r < 0)
+		snprintf(text, cap, "ssh: %s", st_strerror(r));
+	return r;
+}
+
 static void list_start(struct ssh_conn *c)
 {
 	struct buf req;
 	int r = ST_ENOENT;
 
+	c->auth.key = c->o.key;
 	if (c->auth.job != 0)
 		return;
 	buf_init(&req, 16);
@@ -229,9 +254,9 @@ static int cand_try(struct ssh_conn *c, const struct ssh_candidate *k)
 	if (k->by_agent)
 		return libssh2_userauth_publickey(c->s, c->o.user, k->blob, k->blob_len, sign_cb,
 						  &abstract);
-	priv = ssh_key_private(c->o.key, &len);
+	priv = ssh_key_private(c->auth.key, &len);
 	return libssh2_userauth_publickey_frommemory(c->s, c->o.user, strlen(c->o.user), NULL, 0,
-						     priv, len, ssh_key_passphrase(c->o.key));
+						     priv, len, ssh_key_passphrase(c->auth.key));
 }
 
 static void tried_note(struct ssh_conn *c, const struct ssh_candidate *k)
@@ -243,7 +268,7 @@ static void tried_note(struct ssh_conn *c, const struct ssh_candidate *k)
 	if (k->blob != NULL)
 		ssh_key_print(print, k->blob, k->blob_len);
 	snprintf(a->tried + at, sizeof(a->tried) - at, "%s%s (%.80s)", at > 0 ? ", " : "", print,
-		 k->by_agent ? "agent" : text_safe(ssh_key_path(c->o.key)).s);
+		 k->by_agent ? "agent" : text_safe(ssh_key_path(c->auth.key)).s);
 }
 
 static void memo_set(struct ssh_conn *c, const struct ssh_candidate *k)
@@ -291,7 +316,8 @@ static bool is_refusal(int code)
 	}
 }
 
-static int try_next(struct ssh_conn *c, char *text, size_t cap)
+/* Return: 0; ST_EAGAIN; ST_ECLOSED; ST_EAUTH: none was taken */
+static int try_next(struct ssh_conn *c)
 {
 	struct ssh_auth *a = &c->auth;
 
@@ -310,17 +336,39 @@ static int try_next(struct ssh_conn *c, char *text, size_t cap)
 			return ST_ECLOSED;
 		tried_note(c, k);
 	}
-	none_text(c, text, cap);
 	return ST_EAUTH;
+}
+
+/* The source decides how often that can go on. */
+static int source_run(struct ssh_conn *c, char *text, size_t cap)
+{
+	int r;
+
+	for (;;) {
+		if (c->auth.step == SSH_AUTH_LIST && (r = source_ask(c, text, cap)) < 0)
+			return r;
+		if ((r = try_next(c)) != ST_EAUTH)
+			return r;
+		cands_drop(&c->auth);
+		c->auth.step = SSH_AUTH_LIST;
+		if ((r = c->o.source->refused(c->o.source->arg, text, cap)) < 0)
+			return r;
+	}
 }
 
 int ssh_auth_run(struct ssh_conn *c, char *text, size_t cap)
 {
+	int r;
+
+	if (c->o.source != NULL)
+		return source_run(c, text, cap);
 	if (c->auth.step == SSH_AUTH_LIST)
 		list_start(c);
 	if (c->auth.step == SSH_AUTH_LIST)
 		return ST_EAGAIN;
-	return try_next(c, text, cap);
+	if ((r = try_next(c)) == ST_EAUTH)
+		none_text(c, text, cap);
+	return r;
 }
 
 void ssh_auth_fini(struct ssh_conn *c)
@@ -328,8 +376,6 @@ void ssh_auth_fini(struct ssh_conn *c)
 	if (c->auth.job != 0)
 		c->o.svc->cancel(c->o.svc->ctx, c->auth.job);
 	c->auth.job = 0;
-	for (size_t i = 0; i < c->auth.n; i++)
-		free(c->auth.cand[i].blob);
-	c->auth.n = 0;
+	cands_drop(&c->auth);
 	buf_fini(&c->auth.answer);
 }

@@ -44,10 +44,21 @@ struct ssh_auth_memo {
 	bool valid;
 };
 
+/* A key that is made valid for a log-in when that is due, and not before. */
+struct ssh_key_source {
+	/* Return: 0 and *@key, borrowed until refused() or the connection's end; ST_EAGAIN: kick the connection when there is
+	 * news; ST_EAUTH with @text: there is none */
+	int (*get)(void *arg, const struct tnl_key **key, char *text, size_t cap);
+	/* sshd did not take it. Return: 0: get() may have another; ST_EAUTH with @text: it is over */
+	int (*refused)(void *arg, char *text, size_t cap);
+	void *arg;
+};
+
 struct ssh_conn_opts {
 	const char *user;
-	const char *target;	   /* the name in known_hosts and in messages */
-	const struct tnl_key *key; /* NULL: agent keys */
+	const char *target;		     /* the name in known_hosts and in messages */
+	const struct tnl_key *key;	     /* NULL: agent keys */
+	const struct ssh_key_source *source; /* instead of key and agent; may be NULL */
 	bool agent;
 	const struct svc *svc; /* for the agent; NULL: none */
 	struct ssh_hosts hosts;

@@ -25,7 +25,8 @@ struct ssh_auth {
 	enum ssh_auth_step step;
 	struct ssh_candidate cand[SSH_CANDIDATES];
 	size_t n, at;
-	handle job; /* request to the agent under way; 0: none */
+	const struct tnl_key *key; /* of the file or of the source; NULL: none */
+	handle job;		   /* request to the agent under way; 0: none */
 	/* the signature asked for: 0 not yet, 1 asked, 2 answered */
 	enum { SSH_SIGN_IDLE, SSH_SIGN_ASKED, SSH_SIGN_ANSWERED } sign;
 	int sign_err;

@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "tunnel/ssh_agent.h"
 #include "tunnel/ssh_open.h"
+#include "tunnel/ssh_pair.h"
 #include "tunnel/ssh_wire.h"
 
 #define KEY_FILE_MAX KIB(48) /* ours: an RSA-16384 key is 13 KB */
@@ -412,4 +413,42 @@ int tnl_key_load(struct tnl_key **out, const char *path, bool agent, tnl_ask_fn 
 fail:
 	tnl_key_free(k);
 	return r;
+}
+
+/* ---- a pair of our own ---- */
+
+int ssh_key_make(struct tnl_key **out, const char *name)
+{
+	struct tnl_key *k = calloc(1, sizeof(*k));
+	ssize_t n = ST_ENOMEM;
+
+	if (k == NULL)
+		return ST_ENOMEM;
+	k->path = strdup(name);
+	k->secret = secrets_new();
+	k->blob = malloc(SSH_PAIR_BLOB);
+	if (k->path != NULL && k->secret != NULL && k->blob != NULL)
+		/* the place of a passphrase is free, and locked too */
+		n = ssh_pair_make(k->secret->text, sizeof(k->secret->text), k->blob,
+				  (uint8_t *)k->secret->passphrase, PASSPHRASE_MAX);
+	if (n < 0) {
+		tnl_key_free(k);
+		return (int)n;
+	}
+	codec_wipe(k->secret->passphrase, PASSPHRASE_MAX);
+	k->blob_len = SSH_PAIR_BLOB;
+	k->text_len = (size_t)n;
+	k->unlocked = true;
+	*out = k;
+	return 0;
+}
+
+const char *ssh_key_line(char out[SSH_KEY_LINE], const struct tnl_key *k)
+{
+	char b64[CODEC_B64_LEN(SSH_PAIR_BLOB)];
+
+	ST_ASSERT(k->blob_len == SSH_PAIR_BLOB);
+	codec_b64_encode(b64, k->blob, k->blob_len);
+	snprintf(out, SSH_KEY_LINE, "ssh-ed25519 %s ssm-tun", b64);
+	return out;
 }

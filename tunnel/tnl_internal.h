@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "tunnel/ssh_conn.h"
+#include "tunnel/tnl_target.h"
 #include "tunnel/tunnel.h"
 
 #define TNL_TEXT_MAX 2048U /* an error's line: what the service said and what to do */
@@ -22,6 +23,7 @@ struct tnl_fault {
 	const char *text; /* one line, made safe, with what to do; borrowed until return */
 };
 
+struct tnl_eic;
 struct tnl_session;
 
 /* One application connection. */
@@ -60,9 +62,11 @@ struct tnl_upstream {
 	struct ws_ctx *ws;
 	struct aws *aws;
 	const struct svc *svc;
-	struct tnl_opts o; /* strings are ours */
-	char *targets[TNL_TARGETS_MAX];
+	struct tnl_opts o;			    /* strings are ours */
+	struct tnl_target targets[TNL_TARGETS_MAX]; /* their texts are ours */
+	struct tnl_found last_found; /* of the session that was started last; id "": none yet */
 	struct ssh_auth_memo memo;
+	struct tnl_eic *eic; /* with instance_connect; else NULL */
 
 	/* tnl_upstream.c */
 	enum tnl_state state;
@@ -105,7 +109,7 @@ void tnl_opens_lost(struct tnl_upstream *u, struct tnl_session *s);
 void tnl_opens_reset(struct tnl_upstream *u);
 
 /* ---- tnl_session.c ---- */
-int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, const char *target);
+int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, struct tnl_target *target);
 /** tnl_session_free() - at once, without events */
 void tnl_session_free(struct tnl_session *s);
 /** tnl_session_close() - end it in good order; tnl_upstream_session_done() follows */

@@ -53,7 +53,7 @@ static const struct {
 };
 static_assert(ARRAY_LEN(stages) == SES_STAGE_N, "stages[] and enum stage differ");
 
-static void limit_arm(struct tnl_session *s)
+void tnl_session_stage_limit(struct tnl_session *s)
 {
 	struct loop *loop = s->u->loop;
 	const uint32_t limit_ms = stages[s->stage].limit_ms;
@@ -67,15 +67,15 @@ void tnl_session_stage_set(struct tnl_session *s, enum stage next, const char *w
 {
 	if (!(stages[s->stage].next & BIT(next)))
 		ST_BUG("session: %s -> %s", stages[s->stage].name, stages[next].name);
-	log_debug("%s %s: %s -> %s: %s", s->u->o.name, text_safe(s->target).s,
-		  stages[s->stage].name, stages[next].name, why);
+	log_debug("%s %s: %s -> %s: %s", s->u->o.name, s->target, stages[s->stage].name,
+		  stages[next].name, why);
 	s->stage = next;
-	limit_arm(s);
+	tnl_session_stage_limit(s);
 }
 
 /* ---- failure ---- */
 
-static void session_lost(struct tnl_session *s, const struct tnl_fault *f)
+void tnl_session_lost(struct tnl_session *s, const struct tnl_fault *f)
 {
 	const bool was_ready = s->stage == SES_READY;
 
@@ -83,6 +83,8 @@ static void session_lost(struct tnl_session *s, const struct tnl_fault *f)
 		return;
 	tnl_session_stage_set(s, SES_CLOSING, st_strerror(f->err));
 	loop_timer_cancel(s->u->loop, &s->resume_timer);
+	tnl_eic_login_end(&s->login); /* the log-in is not carried on */
+	tnl_kms_cancel(s);
 	tnl_session_kick(s);
 	tnl_upstream_session_lost(s->u, s, was_ready, f);
 }
@@ -105,24 +107,22 @@ static void session_fail(struct tnl_session *s, int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text + at, sizeof(text) - at, fmt, ap);
 	va_end(ap);
-	session_lost(s, &f);
+	tnl_session_lost(s, &f);
 }
 
 /* @reason: the service's words, or "" */
 static void port_is_dead(struct tnl_session *s, const char *reason)
 {
-	const char *target = s->target;
-
 	if (reason[0] != '\0')
 		session_fail(s, ST_EREFUSED,
 			     "no SSH on port %u of %s: %s (check sshd there, or ssh.port)",
-			     s->u->o.ssh_port, text_safe(target).s, text_safe(reason).s);
+			     s->u->o.ssh_port, s->target, text_safe(reason).s);
 	else
 		session_fail(
 			s, ST_EREFUSED,
 			"nothing answers on port %u of %s: is sshd running and listening there? "
 			"(ssh.port)",
-			s->u->o.ssh_port, text_safe(target).s);
+			s->u->o.ssh_port, s->target);
 }
 
 void tnl_session_done(struct tnl_session *s)
@@ -140,7 +140,7 @@ static void on_limit(void *arg, uint64_t now_ms)
 		session_fail(s, ST_ETIMEOUT,
 			     "the SSM agent of %s took the session but does not speak: is it up to "
 			     "date and running?",
-			     text_safe(s->target).s);
+			     s->target);
 		break;
 	case SES_KEX:
 		if (!s->sshd_spoke)
@@ -149,12 +149,14 @@ static void on_limit(void *arg, uint64_t now_ms)
 			loop_timer_set(s->u->loop, &s->limit, s->kex_since_ms + KEX_MORE_MS);
 		else
 			session_fail(s, ST_ETIMEOUT, "sshd of %s does not finish the key exchange",
-				     text_safe(s->target).s);
+				     s->target);
 		break;
 	case SES_AUTH:
 		session_fail(s, ST_ETIMEOUT, "the log-in to %s@%s does not end%s",
-			     text_safe(s->u->o.ssh_user).s, text_safe(s->target).s,
-			     s->u->o.agent ? ": does ssh-agent wait for you?" : "");
+			     text_safe(s->u->o.ssh_user).s, s->target,
+			     s->u->eic != NULL ? s->login.text
+			     : s->u->o.agent   ? ": does ssh-agent wait for you?"
+					       : "");
 		break;
 	case SES_CLOSING: tnl_session_done(s); break;
 	default: break;
@@ -167,9 +169,10 @@ static void ssh_on_ready(void *arg)
 {
 	struct tnl_session *s = arg;
 
+	tnl_eic_login_end(&s->login);
 	tnl_session_stage_set(s, SES_READY, "logged in");
 	log_info("%s: session %s with %s is up", s->u->o.name,
-		 text_safe(tnl_wire_session_id(s->wire)).s, text_safe(s->target).s);
+		 text_safe(tnl_wire_session_id(s->wire)).s, s->target);
 	tnl_upstream_session_ready(s->u, s);
 }
 
@@ -179,6 +182,8 @@ static void ssh_on_failed(void *arg, int err, const char *text)
 
 	if (s->stage == SES_KEX && err == ST_ECLOSED && !s->sshd_spoke)
 		port_is_dead(s, "");
+	else if (s->login.fault.err != 0)
+		tnl_session_lost(s, &s->login.fault);
 	else
 		session_fail(s, err, "%s", text);
 }
@@ -198,8 +203,9 @@ static int ssh_start(struct tnl_session *s)
 	struct tnl_upstream *u = s->u;
 	const struct ssh_conn_opts o = {
 		.user = u->o.ssh_user,
-		.target = s->target,
+		.target = tnl_wire_found(s->wire)->id,
 		.key = u->o.key,
+		.source = u->eic != NULL ? &s->login.source : NULL,
 		.agent = u->o.agent,
 		.svc = u->svc,
 		.hosts = { .policy = u->o.host_key,
@@ -211,6 +217,9 @@ static int ssh_start(struct tnl_session *s)
 		.arg = s,
 	};
 
+	if (u->eic != NULL)
+		tnl_eic_login_init(&s->login, u->eic, tnl_wire_found(s->wire), s->own_gateway,
+				   ssh_on_kick, s);
 	s->pump_due = true;
 	return ssh_conn_new(&s->ssh, &o);
 }
@@ -266,15 +275,20 @@ static void ssm_on_closed(void *arg, int err, const char *reason)
 		port_is_dead(s, reason);
 	else if (s->stage == SES_HANDSHAKE)
 		session_fail(s, ST_EREFUSED, "the session with %s ended before it began: %s",
-			     text_safe(s->target).s,
-			     text_safe(reason[0] != '\0' ? reason : st_strerror(err)).s);
+			     s->target, text_safe(reason[0] != '\0' ? reason : st_strerror(err)).s);
 	else
-		session_fail(s, err, "the session with %s was ended: %s", text_safe(s->target).s,
+		session_fail(s, err, "the session with %s was ended: %s", s->target,
 			     text_safe(reason[0] != '\0' ? reason : st_strerror(err)).s);
+}
+
+static void ssm_on_key_wanted(void *arg, const struct ssm_key_wanted *w)
+{
+	tnl_kms_ask(arg, w);
 }
 
 static const struct ssm_chan_events ssm_events = {
 	.ready = ssm_on_ready,
+	.key_wanted = ssm_on_key_wanted,
 	.data = ssm_on_data,
 	.writable = ssm_on_writable,
 	.closed = ssm_on_closed,
@@ -300,6 +314,7 @@ static int ssm_start(struct tnl_session *s, uint32_t max_payload)
 	if (o->pace_default)
 		c.pace_per_s = max_payload > 0 ? 0 : PACE_DEFAULT;
 	s->max_payload = max_payload > 0 ? c.max_payload : SSM_CHUNK;
+	s->own_gateway = max_payload > 0;
 	return ssm_chan_new(&s->ssm, &c);
 }
 
@@ -314,11 +329,11 @@ static void wire_is_back(struct tnl_session *s)
 	if (!tnl_resume_is_down(&s->resume))
 		return;
 	ms = tnl_resume_up(&s->resume, now_ms);
-	log_info("%s: session with %s resumed after %llu ms", s->u->o.name, text_safe(s->target).s,
+	log_info("%s: session with %s resumed after %llu ms", s->u->o.name, s->target,
 		 (unsigned long long)ms);
 	s->waits = false;
 	s->kex_since_ms = now_ms;
-	limit_arm(s);
+	tnl_session_stage_limit(s);
 	ssm_chan_transport_up(s->ssm, loop_now_us(s->u->loop));
 	tnl_upstream_session_resumed(s->u);
 }
@@ -388,7 +403,7 @@ static void resume_give_up(struct tnl_session *s, const struct tnl_fault *f)
 	snprintf(text, sizeof(text), "%s; tried for %u s, the session is given up", f->text,
 		 (unsigned int)(s->resume.spent_ms / 1000));
 	last.text = text;
-	session_lost(s, &last);
+	tnl_session_lost(s, &last);
 }
 
 /* The wire was lost, or a try failed: when is the next one? */
@@ -423,7 +438,7 @@ static void wire_on_down(void *arg, const struct tnl_fault *f)
 		return;
 	}
 	if (s->stage < SES_KEX || is_final(s, f)) {
-		session_lost(s, f);
+		tnl_session_lost(s, f);
 		return;
 	}
 	if (tnl_resume_is_down(&s->resume)) {
@@ -466,7 +481,7 @@ static const struct tnl_wire_events wire_events = { wire_on_up, wire_on_message,
 
 /* ---- life ---- */
 
-int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, const char *target)
+int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, struct tnl_target *target)
 {
 	struct tnl_session *s = calloc(1, sizeof(*s));
 	int r;
@@ -474,7 +489,6 @@ int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, const char
 	if (s == NULL)
 		return ST_ENOMEM;
 	s->u = u;
-	s->target = target;
 	s->born_ms = loop_now_ms(u->loop);
 	list_node_init(&s->node);
 	list_init(&s->chans);
@@ -486,6 +500,7 @@ int tnl_session_new(struct tnl_session **out, struct tnl_upstream *u, const char
 		free(s);
 		return r;
 	}
+	s->target = tnl_wire_label(s->wire);
 	tnl_wire_start(s->wire);
 	*out = s;
 	return 0;
@@ -502,6 +517,8 @@ void tnl_session_free(struct tnl_session *s)
 	tnl_session_io_fini(s);
 	tnl_wire_free(s->wire);
 	ssh_conn_free(s->ssh);
+	tnl_eic_login_end(&s->login);
+	tnl_kms_cancel(s);
 	if (s->ssm != NULL)
 		ssm_chan_free(s->ssm);
 	free(s);
@@ -512,6 +529,8 @@ void tnl_session_close(struct tnl_session *s)
 	if (s->stage >= SES_CLOSING)
 		return;
 	tnl_session_stage_set(s, SES_CLOSING, "stop");
+	tnl_eic_login_end(&s->login);
+	tnl_kms_cancel(s);
 	loop_timer_cancel(s->u->loop, &s->resume_timer);
 	tnl_session_kick(s);
 }
@@ -596,7 +615,7 @@ void tnl_session_status_get(struct tnl_session *s, struct tnl_session_status *ou
 	};
 	text_copy(out->session_id, sizeof(out->session_id),
 		  text_safe(tnl_wire_session_id(s->wire)).s);
-	text_copy(out->target, sizeof(out->target), text_safe(s->target).s);
+	text_copy(out->target, sizeof(out->target), s->target);
 	if (s->ssh != NULL) {
 		out->channels = ssh_conn_chans(s->ssh);
 		out->pending_opens = ssh_conn_opens(s->ssh);

@@ -103,8 +103,8 @@ static void farewell(struct tnl_session *s)
 	}
 	tnl_wire_close(s->wire);
 	if (tnl_wire_session_id(s->wire)[0] != '\0' &&
-	    aws_terminate_session(u->o.account, &s->terminate, tnl_wire_session_id(s->wire), NULL,
-				  terminate_done, s) < 0)
+	    aws_terminate_session(u->o.account, &s->terminate, tnl_wire_session_id(s->wire),
+				  tnl_wire_found(s->wire)->region, terminate_done, s) < 0)
 		s->terminate = 0;
 }
 

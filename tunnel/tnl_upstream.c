@@ -19,6 +19,7 @@
 #include "base/codec.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "tunnel/tnl_eic.h"
 #include "tunnel/tnl_internal.h"
 
 #define BACKOFF_FIRST_MS 500U
@@ -70,7 +71,7 @@ static void session_start(struct tnl_upstream *u)
 {
 	struct tnl_session *s;
 
-	if (tnl_session_new(&s, u, u->targets[u->target_at]) < 0) {
+	if (tnl_session_new(&s, u, &u->targets[u->target_at]) < 0) {
 		retry_at(u, BACKOFF_FIRST_MS);
 		return;
 	}
@@ -333,8 +334,9 @@ static bool opts_copy(struct tnl_upstream *u, const struct tnl_opts *o)
 			ok = false;
 	}
 	for (size_t i = 0; i < o->n_targets; i++) {
-		u->targets[i] = strdup(o->targets[i]);
-		ok = ok && u->targets[i] != NULL;
+		const char *text = strdup(o->targets[i]);
+
+		ok = text != NULL && tnl_target_init(&u->targets[i], u, text) == 0 && ok;
 	}
 	return ok;
 }
@@ -356,16 +358,27 @@ static void opts_free(struct tnl_upstream *u)
 
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		copy_free(fields[i]);
-	for (size_t i = 0; i < TNL_TARGETS_MAX; i++)
-		free(u->targets[i]);
+	for (size_t i = 0; i < TNL_TARGETS_MAX; i++) {
+		tnl_target_fini(&u->targets[i]);
+		copy_free(u->targets[i].text);
+	}
+}
+
+static bool targets_valid(const struct tnl_opts *o)
+{
+	struct aws_target t;
+
+	for (size_t i = 0; i < o->n_targets; i++)
+		if (aws_target_parse(&t, o->targets[i]) < 0)
+			return false;
+	return o->n_targets >= 1 && o->n_targets <= TNL_TARGETS_MAX;
 }
 
 static bool opts_valid(const struct tnl_opts *o)
 {
-	return o->name != NULL && o->n_targets >= 1 && o->n_targets <= TNL_TARGETS_MAX &&
-	       o->account != NULL && o->ssh_user != NULL && o->events != NULL &&
-	       o->document != NULL && o->sessions_max <= TNL_SESSIONS_MAX &&
-	       o->sessions_min <= o->sessions_max &&
+	return o->name != NULL && targets_valid(o) && o->account != NULL && o->ssh_user != NULL &&
+	       o->events != NULL && o->document != NULL && o->sessions_max <= TNL_SESSIONS_MAX &&
+	       o->sessions_min <= o->sessions_max && !(o->instance_connect && o->key != NULL) &&
 	       (o->host_key != TNL_HOST_KEY_PINNED || o->fingerprint != NULL);
 }
 
@@ -389,7 +402,7 @@ int tnl_upstream_new(struct tnl_upstream **out, struct loop *loop, struct ws_ctx
 	loop_timer_init(&u->stop_timer, on_stop_limit, u);
 	loop_task_init(&u->reap, LOOP_REAP, on_reap, u);
 	tnl_opens_init(u);
-	if (!opts_copy(u, opts)) {
+	if (!opts_copy(u, opts) || (u->o.instance_connect && tnl_eic_new(&u->eic, u) < 0)) {
 		u->o.key = NULL; /* stays the caller's */
 		tnl_upstream_free(u);
 		return ST_ENOMEM;
@@ -416,6 +429,7 @@ void tnl_upstream_free(struct tnl_upstream *u)
 	loop_timer_cancel(u->loop, &u->retry);
 	loop_timer_cancel(u->loop, &u->stop_timer);
 	loop_task_cancel(&u->reap);
+	tnl_eic_free(u->eic);
 	tnl_key_free(u->o.key);
 	opts_free(u);
 	free(u);
@@ -439,4 +453,11 @@ void tnl_upstream_status(struct tnl_upstream *u, struct tnl_status *out)
 		tnl_session_status_get(tnl_session_of(node), &out->session[out->sessions]);
 		out->channels += out->session[out->sessions++].channels;
 	}
+}
+
+const char *tnl_upstream_target(const struct tnl_upstream *u, const char **region)
+{
+	if (region != NULL)
+		*region = u->last_found.region;
+	return u->last_found.id[0] != '\0' ? u->last_found.id : NULL;
 }

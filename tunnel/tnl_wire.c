@@ -6,7 +6,9 @@
  * it was sent; the stream URL is that of StartSession for good (the stock client ignores the one of ResumeSession too).
  * A wire is up when the open message is queued: the service does not answer it, a bad token shows as a closed socket.
  *
- *   down ──▶ asking ──▶ resolving ──▶ opening ──▶ up ──▶ closing ──▶ down       each ──▶ down on failure
+ * A target that is no id is looked up before its StartSession; what StartSession refused is looked up anew.
+ *
+ *   down ──▶ (finding ──▶) asking ──▶ resolving ──▶ opening ──▶ up ──▶ closing ──▶ down       each ──▶ down on failure
  */
 #include "tunnel/tnl_wire.h"
 
@@ -27,6 +29,7 @@
 
 enum wire_state {
 	WIRE_DOWN,
+	WIRE_FINDING,
 	WIRE_ASKING,
 	WIRE_RESOLVING,
 	WIRE_OPENING,
@@ -40,7 +43,9 @@ static const struct {
 	uint32_t next;
 	uint32_t limit_ms;
 } states[] = {
-	[WIRE_DOWN] = { "down", BIT(WIRE_ASKING) | BIT(WIRE_CLOSING), 0 },
+	[WIRE_DOWN] = { "down", BIT(WIRE_FINDING) | BIT(WIRE_ASKING) | BIT(WIRE_CLOSING), 0 },
+	[WIRE_FINDING] = { "finding", BIT(WIRE_ASKING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
+			   0 }, /* the call has limits */
 	[WIRE_ASKING] = { "asking", BIT(WIRE_RESOLVING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
 			  30000 },
 	[WIRE_RESOLVING] = { "resolving", BIT(WIRE_OPENING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
@@ -54,7 +59,10 @@ static_assert(ARRAY_LEN(states) == WIRE_STATE_N, "states[] and enum wire_state d
 
 struct tnl_wire {
 	struct tnl_upstream *u;
-	const char *target;
+	struct tnl_target *target;
+	struct tnl_target_wait wait;
+	struct tnl_found found;	   /* id "": not yet */
+	char label[TNL_LABEL_MAX]; /* for people; made safe */
 	const struct tnl_wire_events *events;
 	void *arg;
 	enum wire_state state;
@@ -87,8 +95,8 @@ static void set_state(struct tnl_wire *w, enum wire_state next, const char *why)
 
 	if (!(states[w->state].next & BIT(next)))
 		ST_BUG("wire: %s -> %s", states[w->state].name, states[next].name);
-	log_debug("%s %s: wire %s -> %s: %s", u->o.name, text_safe(w->target).s,
-		  states[w->state].name, states[next].name, why);
+	log_debug("%s %s: wire %s -> %s: %s", u->o.name, w->label, states[w->state].name,
+		  states[next].name, why);
 	w->state = next;
 	loop_timer_cancel(u->loop, &w->timer);
 	if (states[next].limit_ms > 0)
@@ -100,6 +108,7 @@ static void wire_cut(struct tnl_wire *w)
 {
 	struct tnl_upstream *u = w->u;
 
+	tnl_target_cancel(&w->wait);
 	if (w->call != 0)
 		aws_cancel(u->aws, w->call);
 	if (w->job != 0)
@@ -397,6 +406,7 @@ static int session_keep(struct tnl_wire *w, const struct aws_session *s)
 {
 	w->token = strdup(s->token);
 	if (w->session_id == NULL) {
+		w->u->last_found = w->found;
 		w->session_id = strdup(s->session_id);
 		w->url = strdup(s->stream_url);
 		w->max_payload = s->max_payload;
@@ -421,6 +431,7 @@ static void on_session(void *arg, const struct aws_error *e, const struct aws_se
 
 	w->call = 0;
 	if (e != NULL) {
+		tnl_target_forget(w->target);
 		ask_failed(w, e);
 		return;
 	}
@@ -435,34 +446,71 @@ static void on_session(void *arg, const struct aws_error *e, const struct aws_se
 	resolve_start(w);
 }
 
-void tnl_wire_start(struct tnl_wire *w)
+/* What can't be begun is told from the loop. */
+static void not_asked(struct tnl_wire *w, int err)
+{
+	w->not_asked = err;
+	loop_timer_set(w->u->loop, &w->timer, 0);
+}
+
+static void ask_start(struct tnl_wire *w)
 {
 	const struct tnl_opts *o = &w->u->o;
 	char port[8];
 	const char *const parameters[] = { "portNumber", port, NULL };
-	const struct aws_start start = { .target = w->target,
+	const struct aws_start start = { .target = w->found.id,
+					 .region = w->found.region,
 					 .document = o->document,
 					 .reason = o->reason,
 					 .parameters = parameters };
 	int r;
 
 	snprintf(port, sizeof(port), "%u", o->ssh_port);
+	tnl_target_label(w->label, w->target, &w->found);
 	set_state(w, WIRE_ASKING, w->session_id == NULL ? "StartSession" : "ResumeSession");
 	if (w->session_id == NULL)
 		r = aws_start_session(o->account, &w->call, &start, on_session, w);
 	else
-		r = aws_resume_session(o->account, &w->call, w->session_id, NULL, on_session, w);
-	w->not_asked = r;
+		r = aws_resume_session(o->account, &w->call, w->session_id, w->found.region,
+				       on_session, w);
 	if (r == 0)
 		return;
-	/* too many calls under way: tell it from the loop */
 	w->call = 0;
-	loop_timer_set(w->u->loop, &w->timer, 0);
+	not_asked(w, r); /* too many calls under way */
+}
+
+static void find_or_ask(struct tnl_wire *w)
+{
+	int r;
+
+	if (w->session_id != NULL || tnl_target_now(w->target, &w->found)) {
+		ask_start(w);
+		return;
+	}
+	if (w->state != WIRE_FINDING)
+		set_state(w, WIRE_FINDING, "DescribeInstances");
+	r = tnl_target_find(&w->wait);
+	if (r < 0)
+		not_asked(w, r);
+}
+
+static void on_found(void *arg, const struct tnl_fault *f)
+{
+	if (f != NULL)
+		wire_down(arg, f);
+	else
+		find_or_ask(arg);
+}
+
+void tnl_wire_start(struct tnl_wire *w)
+{
+	w->not_asked = 0;
+	find_or_ask(w);
 }
 
 /* ---- the rest ---- */
 
-int tnl_wire_new(struct tnl_wire **out, struct tnl_upstream *u, const char *target,
+int tnl_wire_new(struct tnl_wire **out, struct tnl_upstream *u, struct tnl_target *target,
 		 const struct tnl_wire_events *events, void *arg)
 {
 	struct tnl_wire *w = calloc(1, sizeof(*w));
@@ -472,6 +520,8 @@ int tnl_wire_new(struct tnl_wire **out, struct tnl_upstream *u, const char *targ
 		return ST_ENOMEM;
 	w->u = u;
 	w->target = target;
+	tnl_target_wait_init(&w->wait, target, on_found, w);
+	tnl_target_label(w->label, target, NULL);
 	w->events = events;
 	w->arg = arg;
 	codec_uuid4(id);
@@ -530,6 +580,16 @@ void tnl_wire_probe(struct tnl_wire *w)
 {
 	if (w->state == WIRE_UP)
 		ws_probe(w->u->ws, w->conn, TNL_PROBE_MS);
+}
+
+const struct tnl_found *tnl_wire_found(const struct tnl_wire *w)
+{
+	return &w->found;
+}
+
+const char *tnl_wire_label(const struct tnl_wire *w)
+{
+	return w->label;
 }
 
 const char *tnl_wire_state_name(const struct tnl_wire *w)

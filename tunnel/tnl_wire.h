@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * tnl_wire.h - the way to the service: StartSession or ResumeSession, the name looked up, the WebSocket, the open message
+ * tnl_wire.h - the way to the service: the target found, StartSession or ResumeSession, the name looked up, the WebSocket, the open message
  *
  * A wire may go down and be started again: the session (its id and its stream URL) stays. Events come from the loop, never
  * from inside a call but tnl_wire_distrust().
@@ -26,7 +26,7 @@ struct tnl_wire_events {
 };
 
 /** tnl_wire_new() - @u and @target are borrowed for life. Return: 0; ST_ENOMEM */
-int tnl_wire_new(struct tnl_wire **out, struct tnl_upstream *u, const char *target,
+int tnl_wire_new(struct tnl_wire **out, struct tnl_upstream *u, struct tnl_target *target,
 		 const struct tnl_wire_events *events, void *arg);
 void tnl_wire_free(struct tnl_wire *w); /* no event follows; NULL is fine */
 
@@ -45,6 +45,10 @@ void tnl_wire_distrust(struct tnl_wire *w);
 /** tnl_wire_probe() - the network has changed: if the wire is up and nothing is heard on it within TNL_PROBE_MS, down() follows */
 void tnl_wire_probe(struct tnl_wire *w);
 
+/** tnl_wire_found() - what the target was found to be; good from the first up() on */
+const struct tnl_found *tnl_wire_found(const struct tnl_wire *w);
+/** tnl_wire_label() - the target's name for people, with the instance once it is known; made safe */
+const char *tnl_wire_label(const struct tnl_wire *w);
 const char *tnl_wire_state_name(const struct tnl_wire *w);
 const char *
 tnl_wire_session_id(const struct tnl_wire *w); /* "" before StartSession answered; foreign text */

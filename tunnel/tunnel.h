@@ -83,7 +83,7 @@ struct tnl_events {
 
 struct tnl_opts {
 	const char *name;
-	const char *const *targets; /* failover order, @n_targets */
+	const char *const *targets; /* as base/aws_target.h has them; failover order, @n_targets */
 	size_t n_targets;
 	struct aws_account *account;
 	const char *document, *reason, *data_endpoint,
@@ -92,6 +92,7 @@ struct tnl_opts {
 	uint16_t ssh_port;
 	struct tnl_key *key; /* takes; NULL: agent keys */
 	bool agent;	     /* SSH_AUTH_SOCK is set */
+	bool instance_connect; /* a pair of our own, pushed by EC2 Instance Connect, is the only key; @key is NULL */
 	enum tnl_host_key host_key;
 	const char *fingerprint;      /* TNL_HOST_KEY_PINNED */
 	const char *known_hosts;      /* our own file, read and written */
@@ -168,7 +169,7 @@ void tnl_chan_close(struct tnl_upstream *u, tnl_chan c);
 
 struct tnl_session_status {
 	char session_id[97]; /* foreign text made safe */
-	char target[64];
+	char target[256];    /* "tag:Name=bastion (i-0abc…)"; made safe */
 	const char *
 		state; /* "ws-opening", "handshake", "ssh-auth", "ready", "resuming", "waiting-for-login", … */
 	uint64_t age_ms;
@@ -186,5 +187,8 @@ struct tnl_status {
 	struct tnl_session_status session[TNL_SESSIONS_MAX];
 };
 void tnl_upstream_status(struct tnl_upstream *u, struct tnl_status *out);
+/** tnl_upstream_target() - the id of the instance that StartSession took last for one of the upstream's sessions; NULL: none yet.
+ * *@region (may be NULL): of it; "": the account's. Both are valid until the loop goes on */
+const char *tnl_upstream_target(const struct tnl_upstream *u, const char **region);
 
 #endif
