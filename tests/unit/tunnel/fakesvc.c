@@ -65,6 +65,7 @@ struct fakesvc {
 	struct list sessions, laters;
 	struct loop_task later_task;
 	unsigned int next;
+	char scope[64], target[512];
 	handle next_later;
 	struct svc svc;
 	char host[128]; /* the Host header of the last socket */
@@ -348,9 +349,27 @@ static void ssm_closed(void *arg, int err, const char *reason)
 	s->f->counts.flags += err == ST_ECLOSED;
 }
 
-static const struct ssm_chan_events ssm_ev = {
-	.ready = ssm_ready, .data = ssm_data, .writable = ssm_writable, .closed = ssm_closed
-};
+void fakesvc_encrypt(uint8_t out[64], const uint8_t key[64])
+{
+	for (size_t i = 0; i < 64; i++)
+		out[i] = key[i] ^ 0x5a;
+}
+
+static void ssm_key_wanted(void *arg, const struct ssm_key_wanted *w)
+{
+	struct ses *s = arg;
+	uint8_t key[64];
+
+	MUST(w->cipher_len == sizeof(key));
+	fakesvc_encrypt(key, w->cipher_key);
+	MUST(ssm_chan_key(s->ssm, key, NULL, 0, loop_now_us(s->f->loop)) == 0);
+}
+
+static const struct ssm_chan_events ssm_ev = { .ready = ssm_ready,
+					       .key_wanted = ssm_key_wanted,
+					       .data = ssm_data,
+					       .writable = ssm_writable,
+					       .closed = ssm_closed };
 
 static void ssm_begin(struct ses *s)
 {
@@ -362,6 +381,7 @@ static void ssm_begin(struct ses *s)
 		.session_type = "Port",
 		.properties_json = "{\"portNumber\":\"22\"}",
 		.max_payload = s->f->conf.max_payload,
+		.kms_key_id = s->f->conf.kms_key_id,
 		.events = &ssm_ev,
 		.arg = s,
 	};
@@ -508,6 +528,7 @@ static void start_session(struct fakesvc *f, ws_req r, json_t *in)
 
 	f->counts.start++;
 	MUST(target != NULL);
+	snprintf(f->target, sizeof(f->target), "%s", target);
 	if (f->conf.bad_target != NULL && strcmp(target, f->conf.bad_target) == 0) {
 		reply(f, r, 400,
 		      json_pack("{s:s, s:s}", "__type", "TargetNotConnected", "message",
@@ -558,13 +579,62 @@ static void resume_session(struct fakesvc *f, ws_req r, json_t *in)
 	reply(f, r, 200, json_pack("{s:s}", "SessionId", id));
 }
 
+/* "Credential=KEY/DATE/REGION/…" */
+static void scope_read(struct fakesvc *f, ws_req r, char out[64])
+{
+	const char *p = ws_req_header(f->ws, r, "authorization");
+
+	for (int i = 0; p != NULL && i < 2; i++)
+		p = strchr(p + 1, '/');
+	MUST(p != NULL);
+	snprintf(out, 64, "%.*s", (int)strcspn(p + 1, "/"), p + 1);
+}
+
+static void other_call(struct fakesvc *f, ws_req r, const char *target,
+		       const struct ws_request *req)
+{
+	char *body = strndup((const char *)req->body, req->body_len), action[64], region[64];
+	struct fakesvc_call c = { .f = f, .r = r, .op = action, .region = region, .body = body };
+
+	MUST(f->conf.other != NULL && body != NULL);
+	scope_read(f, r, region);
+	if (target != NULL)
+		snprintf(action, sizeof(action), "%s", strchr(target, '.') + 1);
+	else
+		MUST(sscanf(body, "Action=%63[A-Za-z]", action) == 1);
+	f->conf.other(&c);
+	free(body);
+}
+
+void fakesvc_reply(const struct fakesvc_call *c, int status, const char *text)
+{
+	ws_reply(c->f->ws, c->r, status, text[0] == '<' ? "text/xml" : "application/x-amz-json-1.1",
+		 text, strlen(text), NULL);
+}
+
+const char *fakesvc_scope(const struct fakesvc *f)
+{
+	return f->scope;
+}
+
+const char *fakesvc_target(const struct fakesvc *f)
+{
+	return f->target;
+}
+
 static void on_request(void *arg, ws_req r, const struct ws_request *req)
 {
 	struct fakesvc *f = arg;
 	const char *op = ws_req_header(f->ws, r, "x-amz-target");
-	json_t *in = json_loadb((const char *)req->body, req->body_len, 0, NULL);
+	json_t *in;
 
-	MUST(op != NULL && in != NULL);
+	if (op == NULL || strncmp(op, "AmazonSSM.", 10) != 0) {
+		other_call(f, r, op, req);
+		return;
+	}
+	in = json_loadb((const char *)req->body, req->body_len, 0, NULL);
+	MUST(in != NULL);
+	scope_read(f, r, f->scope);
 	f->counts.calls++;
 	if (f->conf.expired) {
 		reply(f, r, 400,

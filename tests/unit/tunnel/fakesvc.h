@@ -15,6 +15,15 @@
 
 struct fakesvc;
 
+/* A call that is none of SSM's sessions; fakesvc_reply() answers it, at once. */
+struct fakesvc_call {
+	struct fakesvc *f;
+	ws_req r;
+	const char *op;	    /* behind the dot of X-Amz-Target; of a form: its Action */
+	const char *region; /* of the credential scope */
+	const char *body;   /* NUL-terminated */
+};
+
 struct fakesvc_conf {
 	uint16_t ssh_port;	/* where the agent connects; 0: it never does and is silent */
 	const char *bad_target; /* answered TargetNotConnected; NULL: none */
@@ -30,12 +39,23 @@ struct fakesvc_conf {
 	uint32_t max_payload; /* 0: not announced */
 	const char *
 		stream_at; /* "host:port" that stream URLs have; NULL: where the sockets really are */
+	const char *kms_key_id; /* the agent wants its sessions encrypted; NULL: no */
+	/* what is not played here; NULL: there is no such call */
+	void (*other)(const struct fakesvc_call *c);
 };
 
 struct fakesvc_counts {
 	uint32_t start, resume, terminate, sockets, flags,
 		calls; /* calls; sockets with a good open message; TerminateSession flags; all calls */
 };
+
+void fakesvc_reply(const struct fakesvc_call *c, int status, const char *text);
+/** fakesvc_scope() - region of the last StartSession, ResumeSession or TerminateSession: what the signature says */
+const char *fakesvc_scope(const struct fakesvc *f);
+/** fakesvc_target() - of the last StartSession */
+const char *fakesvc_target(const struct fakesvc *f);
+/* A data key as this KMS encrypts it; the agent gets it back. */
+void fakesvc_encrypt(uint8_t out[64], const uint8_t key[64]);
 
 void fakesvc_start(struct fakesvc **out, struct loop *loop, struct ws_ctx *ws,
 		   const struct fakesvc_conf *conf);
