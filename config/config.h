@@ -43,7 +43,8 @@ struct cfg_aws {
 
 struct cfg_ssh {
 	const char *user;
-	const char *key; /* absolute path, "~" expanded; NULL: ssh-agent */
+	const char *key; /* absolute path, "~" expanded; NULL: ssh-agent, unless instance_connect */
+	bool instance_connect; /* key: instance-connect */
 	uint16_t port;
 	enum cfg_host_key host_key;
 	const char *fingerprint; /* "SHA256:…" with CFG_HOST_KEY_PINNED */
@@ -51,7 +52,8 @@ struct cfg_ssh {
 
 struct cfg_upstream {
 	const char *name;
-	const char *targets[CFG_TARGETS_MAX]; /* failover order */
+	const char
+		*targets[CFG_TARGETS_MAX]; /* failover order; each is good for aws_target_parse() */
 	size_t n_targets;
 	struct cfg_aws aws;
 	struct cfg_ssh ssh;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/aws_target.h"
 #include "config/config_internal.h"
 
 /* Of the whole address space: what a route may hold only as a single address. */
@@ -228,11 +229,34 @@ static void check_keys(struct cfg_loader *ld, const struct cfg_upstream *u)
 			 "upstreams.%s.aws: access_key is used, not the profile's keys", u->name);
 }
 
+#define CONNECT_USER_MAX 32U /* InstanceOSUser; ssm-protocol.md 1.4 */
+
+static void check_instance_connect(struct cfg_loader *ld, const struct cfg_upstream *u)
+{
+	struct aws_target t;
+
+	if (!u->ssh.instance_connect)
+		return;
+	if (strlen(u->ssh.user) > CONNECT_USER_MAX)
+		cfg_error(ld, &u->place,
+			  "upstreams.%s.ssh: with key: instance-connect the user has at most %u "
+			  "characters",
+			  u->name, CONNECT_USER_MAX);
+	for (size_t i = 0; i < u->n_targets; i++)
+		if (aws_target_parse(&t, u->targets[i]) == 0 && aws_target_is_managed_node(&t))
+			cfg_error(
+				ld, &u->place,
+				"upstreams.%s: key: instance-connect reaches EC2 instances alone, "
+				"not the managed node %s: set ssh.key to a key of yours",
+				u->name, cfg_quote(u->targets[i]).s);
+}
+
 static void check_upstream(struct cfg_loader *ld, struct cfg_upstream *u)
 {
 	if (!u->n_targets && !ld->report->n_errors)
 		cfg_error(ld, &u->place, "upstreams.%s lacks \"instances\"", u->name);
 	check_keys(ld, u);
+	check_instance_connect(ld, u);
 	if (u->sessions_min <= u->sessions_max)
 		return;
 	if (!was_set(ld, u->name, "sessions.max"))

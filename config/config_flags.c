@@ -247,11 +247,22 @@ void cfg_flags_merge(struct cfg_loader *ld)
 static const char *value_name(const struct cfg_key *key)
 {
 	static const char *const names[] = {
-		[CFG_K_TEXT] = "TEXT",	 [CFG_K_SECRET] = "",	      [CFG_K_PATH] = "FILE",
-		[CFG_K_U16] = "N",	 [CFG_K_U32] = "N",	      [CFG_K_MS] = "TIME",
-		[CFG_K_BYTES] = "SIZE",	 [CFG_K_BOOL] = "true|false", [CFG_K_CHOICE] = "WORD",
-		[CFG_K_TARGETS] = "ID",	 [CFG_K_HOST_KEY] = "WORD",   [CFG_K_PACE] = "N|off",
-		[CFG_K_PREFIX] = "CIDR", [CFG_K_ACTION] = "NAME",     [CFG_K_NOTHING] = "WORD",
+		[CFG_K_TEXT] = "TEXT",
+		[CFG_K_SECRET] = "",
+		[CFG_K_PATH] = "FILE",
+		[CFG_K_U16] = "N",
+		[CFG_K_U32] = "N",
+		[CFG_K_MS] = "TIME",
+		[CFG_K_BYTES] = "SIZE",
+		[CFG_K_BOOL] = "true|false",
+		[CFG_K_CHOICE] = "WORD",
+		[CFG_K_TARGETS] = "ID",
+		[CFG_K_SSH_KEY] = "PATH|instance-connect",
+		[CFG_K_HOST_KEY] = "WORD",
+		[CFG_K_PACE] = "N|off",
+		[CFG_K_PREFIX] = "CIDR",
+		[CFG_K_ACTION] = "NAME",
+		[CFG_K_NOTHING] = "WORD",
 	};
 
 	return names[key->kind];

@@ -125,6 +125,7 @@ enum cfg_kind {
 	CFG_K_BOOL,
 	CFG_K_CHOICE,
 	CFG_K_TARGETS,
+	CFG_K_SSH_KEY,
 	CFG_K_HOST_KEY,
 	CFG_K_PACE,
 	CFG_K_PREFIX,
@@ -132,6 +133,7 @@ enum cfg_kind {
 	CFG_K_NOTHING, /* checked by its choices, stored nowhere */
 };
 enum cfg_serve { CFG_SERVED, CFG_NOTED, CFG_LATER };
+#define CFG_INSTANCE_CONNECT "instance-connect" /* in the place of a key's path */
 struct cfg_key {
 	const char *path; /* "*" stands for a name or a place in a list */
 	enum cfg_serve serve;

@@ -96,6 +96,16 @@ static void targets_format(char *out, size_t cap, const struct cfg_upstream *u)
 		snprintf(out + at, cap - at, "]");
 }
 
+/* Return: false if there is nothing to show */
+static bool ssh_key_format(char *out, size_t cap, const struct cfg_ssh *ssh)
+{
+	if (ssh->instance_connect)
+		text_copy(out, cap, CFG_INSTANCE_CONNECT);
+	else if (ssh->key)
+		text_format(out, cap, ssh->key);
+	return ssh->instance_connect || ssh->key;
+}
+
 static void host_key_format(char *out, size_t cap, const struct cfg_ssh *ssh)
 {
 	switch (ssh->host_key) {
@@ -139,6 +149,8 @@ static bool value_format(char *out, size_t cap, const struct cfg_owned *o,
 		text_copy(out, cap, key->choices[*(const unsigned *)field]);
 		return *out != '\0';
 	case CFG_K_TARGETS: targets_format(out, cap, base); return true;
+	case CFG_K_SSH_KEY:
+		return ssh_key_format(out, cap, &((const struct cfg_upstream *)base)->ssh);
 	case CFG_K_HOST_KEY:
 		host_key_format(out, cap, &((const struct cfg_upstream *)base)->ssh);
 		return true;

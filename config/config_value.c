@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/aws_target.h"
 #include "base/err.h"
 #include "base/text.h"
 #include "config/config_internal.h"
@@ -118,6 +119,16 @@ static bool set_path(const struct value *v)
 		return refuse(v, "a shorter path is expected");
 	*(const char **)field(v) = keep(v, out);
 	return true;
+}
+
+/* A file that is really called so is written ./instance-connect. */
+static bool set_ssh_key(const struct value *v)
+{
+	struct cfg_ssh *ssh = &((struct cfg_upstream *)v->base)->ssh;
+
+	ssh->instance_connect = strcmp(v->node->text, CFG_INSTANCE_CONNECT) == 0;
+	ssh->key = NULL;
+	return ssh->instance_connect || set_path(v);
 }
 
 /* Decimal digits alone. */
@@ -303,26 +314,19 @@ static bool set_pace(const struct value *v)
 	return true;
 }
 
-/* What the API takes as Target, 1..400 (ssm-protocol.md 1.2), without what would need quotes. */
 static bool target_add(const struct value *v, const struct cfg_node *node)
 {
-	static const char ok[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/";
 	struct cfg_upstream *u = v->base;
 	struct value item = *v;
+	struct aws_target target;
 
 	item.node = node;
 	if (node->kind != CFG_SCALAR) {
 		cfg_error(v->ld, &node->place, "%s: a target's id is expected here", v->path);
 		return false;
 	}
-	if (strncmp(node->text, "tag:", 4) == 0) {
-		cfg_error(v->ld, &node->place, "%s: targets by tag are not yet supported", v->path);
-		return false;
-	}
-	if (!*node->text || strlen(node->text) > 400 ||
-	    strspn(node->text, ok) != strlen(node->text))
-		return refuse(&item, "an id as i-… or mi-… is expected");
+	if (aws_target_parse(&target, node->text) < 0)
+		return refuse(&item, target.why);
 	for (size_t i = 0; i < u->n_targets; i++)
 		if (strcmp(u->targets[i], node->text) == 0) {
 			cfg_error(v->ld, &node->place, "%s: %s stands twice", v->path,
@@ -425,14 +429,14 @@ static bool set_action(const struct value *v)
 }
 
 static bool (*const setters[])(const struct value *v) = {
-	[CFG_K_TEXT] = set_text,	 [CFG_K_SECRET] = set_text,
-	[CFG_K_PATH] = set_path,	 [CFG_K_U16] = set_number,
-	[CFG_K_U32] = set_number,	 [CFG_K_MS] = set_number,
-	[CFG_K_BYTES] = set_number,	 [CFG_K_BOOL] = set_bool,
-	[CFG_K_CHOICE] = set_choice,	 [CFG_K_TARGETS] = set_targets,
-	[CFG_K_HOST_KEY] = set_host_key, [CFG_K_PACE] = set_pace,
-	[CFG_K_PREFIX] = set_prefix,	 [CFG_K_ACTION] = set_action,
-	[CFG_K_NOTHING] = set_nothing,
+	[CFG_K_TEXT] = set_text,       [CFG_K_SECRET] = set_text,
+	[CFG_K_PATH] = set_path,       [CFG_K_U16] = set_number,
+	[CFG_K_U32] = set_number,      [CFG_K_MS] = set_number,
+	[CFG_K_BYTES] = set_number,    [CFG_K_BOOL] = set_bool,
+	[CFG_K_CHOICE] = set_choice,   [CFG_K_TARGETS] = set_targets,
+	[CFG_K_SSH_KEY] = set_ssh_key, [CFG_K_HOST_KEY] = set_host_key,
+	[CFG_K_PACE] = set_pace,       [CFG_K_PREFIX] = set_prefix,
+	[CFG_K_ACTION] = set_action,   [CFG_K_NOTHING] = set_nothing,
 };
 _Static_assert(sizeof(enum cfg_match_order) == sizeof(unsigned), "set_choice() writes an unsigned");
 _Static_assert(sizeof(enum cfg_dns_mode) == sizeof(unsigned), "set_choice() writes an unsigned");

@@ -167,11 +167,14 @@ static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl
 	char text[512];
 
 	*out = NULL;
+	if (cfg->ssh.instance_connect)
+		return 0;
 	/* sudo took it from our own environment, where the key's file is compared with what the agent holds. */
 	if (agent && setenv("SSH_AUTH_SOCK", socket, 1) < 0)
 		return ST_ENOMEM;
 	if (!cfg->ssh.key && !agent) {
-		log_error("%s: no SSH key: set upstreams.%s.ssh.key, or start an ssh-agent and "
+		log_error("%s: no SSH key: set upstreams.%s.ssh.key (to a file, or to "
+			  "instance-connect for an EC2 instance), or start an ssh-agent and "
 			  "`ssh-add` a key",
 			  cfg->name, cfg->name);
 		return ST_EAUTH;
@@ -249,6 +252,7 @@ static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_u
 		.ssh_port = cfg->ssh.port,
 		.key = key,
 		.agent = identity_getenv(&d->id, "SSH_AUTH_SOCK") != NULL,
+		.instance_connect = cfg->ssh.instance_connect,
 		.host_key = host_key_of(cfg->ssh.host_key),
 		.fingerprint = cfg->ssh.fingerprint,
 		.known_hosts = d->paths.known_hosts,

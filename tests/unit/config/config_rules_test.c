@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Cases: a full file and every field; defaults; each rule with a text that breaks it and the place of the problem; all
- * problems at once, in the file's order; notes; order of rules in all three modes; aliases, bombs, depth, size; secrets and
+ * problems at once, in the file's order; notes; targets and key: instance-connect; order of rules in all three modes; aliases, bombs, depth, size; secrets and
  * contents that no message may show; `config show` of all of it, which loads again; speed.
  */
 #include <time.h>
@@ -215,8 +215,6 @@ static const struct {
 	  "domain rules are not yet supported" },
 	{ UP "routes:\n  - {match: db.test, upstream: p}\n", 5, 13,
 	  "domain rules are not yet supported" },
-	{ "upstreams: {p: {instances: [\"tag:Name=x\"]}}\n", 1, 29,
-	  "by tag are not yet supported" },
 	{ UP "dns: {manager: resolved}\n", 4, 7, "dns.manager is not yet supported" },
 	{ UP "forward: true\n", 4, 1, "forward is not yet supported" },
 	/* upstreams */
@@ -228,6 +226,16 @@ static const struct {
 	{ "upstreams: {p: {instances: []}}\n", 1, 28, "the list is empty" },
 	{ "upstreams: {p: {instances: [[a]]}}\n", 1, 29, "a target's id is expected" },
 	{ "upstreams: {p: {instances: [\"i 1\"]}}\n", 1, 29, "an id as i-" },
+	{ "upstreams: {p: {instances: [\"tag:Name\"]}}\n", 1, 29, "tag:KEY=VALUE is expected" },
+	{ "upstreams: {p: {instances: [i-1, \"arn:aws:s3:::b\"]}}\n", 1, 34,
+	  "an ARN as arn:aws:ec2" },
+	{ "upstreams: {p: {instances: [i-01234567--EU]}}\n", 1, 29, "a region is expected" },
+	{ "upstreams: {p: {instances: [i-1, mi-0123456789abcdef0], ssh: {key: "
+	  "instance-connect}}}\n",
+	  1, 13, "not the managed node" },
+	{ "upstreams: {p: {instances: i-1, ssh: {key: instance-connect, user: "
+	  "a12345678901234567890123456789012}}}\n",
+	  1, 13, "at most 32 characters" },
 	{ "upstreams: {p: {instances: [i-1, i-1]}}\n", 1, 34, "stands twice" },
 	{ "upstreams: {p: {instances: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,q,r]}}\n", 1, 61,
 	  "more than 16" },
@@ -364,6 +372,48 @@ static void test_vpc(void **state)
 	assert_true(c->routes[3].override);
 	assert_int_equal(c->routes[3].prefix.addr.family, 0);
 	assert_int_equal(c->limits.vpc_refresh_ms, 60000);
+	cfg_free(c);
+}
+
+static void test_targets_and_key(void **state)
+{
+	static const char *const targets[] = {
+		"tag:Name=my bastion",
+		"tag:aws:autoscaling:groupName=b-*",
+		"ip-10-0-0-1.eu-west-1.compute.internal",
+		"10.0.1.5",
+		"arn:aws:ec2:eu-west-1:1:instance/i-0123456789abcdef0",
+		"i-0123456789abcdef0--eu-west-1"
+	};
+	struct config *c = cx_good(
+		"upstreams:\n  p:\n    instances:\n"
+		"    - tag:Name=my bastion\n    - 'tag:aws:autoscaling:groupName=b-*'\n"
+		"    - ip-10-0-0-1.eu-west-1.compute.internal\n    - 10.0.1.5\n"
+		"    - arn:aws:ec2:eu-west-1:1:instance/i-0123456789abcdef0\n"
+		"    - i-0123456789abcdef0--eu-west-1\n"
+		"    ssh: {key: instance-connect}\n" RT);
+	char text[KIB(8)] = "";
+	FILE *f = fmemopen(text, sizeof(text), "w");
+
+	(void)state;
+	assert_int_equal(c->upstreams[0].n_targets, ARRAY_LEN(targets));
+	for (size_t i = 0; i < ARRAY_LEN(targets); i++)
+		assert_string_equal(c->upstreams[0].targets[i], targets[i]);
+	assert_true(c->upstreams[0].ssh.instance_connect);
+	assert_null(c->upstreams[0].ssh.key);
+	cfg_show(c, f);
+	fclose(f);
+	assert_non_null(strstr(text, "key: instance-connect"));
+	cfg_free(c);
+	c = cx_good(text);
+	assert_string_equal(c->upstreams[0].targets[0], targets[0]);
+	assert_string_equal(c->upstreams[0].targets[1], targets[1]);
+	assert_true(c->upstreams[0].ssh.instance_connect);
+	cfg_free(c);
+	/* a file of that name */
+	c = cx_good(UP "    ssh: {key: ./instance-connect}\n" RT);
+	assert_false(c->upstreams[0].ssh.instance_connect);
+	assert_string_equal(c->upstreams[0].ssh.key, "/d/./instance-connect");
 	cfg_free(c);
 }
 
@@ -687,6 +737,7 @@ int main(void)
 		cmocka_unit_test(test_sessions_defaults),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_vpc),
+		cmocka_unit_test(test_targets_and_key),
 		cmocka_unit_test(test_single_local_addresses),
 		cmocka_unit_test(test_all_at_once),
 		cmocka_unit_test(test_many_problems),
