@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/ag_internal.h"
+#include "gateway/ag_keys.h"
 #include "gateway/gw_register.h"
 #include "gateway/gw_signal.h"
 #include "proto/ssm_chan.h"
@@ -26,6 +27,7 @@ enum { EXIT_FINE, EXIT_FAILED, EXIT_USAGE };
 
 static const char usage_text[] =
 	"usage: ssm-tun-agent --gateway URL --state DIR [options]\n"
+	"       ssm-tun-agent authorized-keys [--dir DIR] USER\n"
 	"\n"
 	"  --gateway URL         wss://host:port or ws://127.0.0.1:port, the gateway's agents "
 	"listener\n"
@@ -35,6 +37,12 @@ static const char usage_text[] =
 	"  --org ID              organisation (default: default)\n"
 	"  --ssh-port PORT       where sshd listens (default 22); sessions for port 22 go there\n"
 	"  --allow HOST:PORT     what else sessions may reach; repeatable\n"
+	"  --authorized-keys-dir DIR\n"
+	"                        take SSH keys that the gateway hands on, valid for a minute; sshd "
+	"asks\n"
+	"                        for them by its AuthorizedKeysCommand, the second form above "
+	"(default\n"
+	"                        of its --dir: /run/ssm-tun-agent/keys)\n"
 	"  --max-payload BYTES   of one message, 1024 to 65536 (default 65536)\n"
 	"  --pace stock          one message of at most 1024 bytes, then 1 ms, as the stock agent\n"
 	"  -v, -q                more, less in the log   --log-format text|json\n"
@@ -50,6 +58,7 @@ enum option_id {
 	O_MAX_PAYLOAD,
 	O_SSH_PORT,
 	O_ALLOW,
+	O_KEYS_DIR,
 	O_LOG_FORMAT,
 	O_HELP,
 	O_VERSION
@@ -65,6 +74,7 @@ static const struct option long_options[] = {
 	{ "max-payload", required_argument, NULL, O_MAX_PAYLOAD },
 	{ "ssh-port", required_argument, NULL, O_SSH_PORT },
 	{ "allow", required_argument, NULL, O_ALLOW },
+	{ "authorized-keys-dir", required_argument, NULL, O_KEYS_DIR },
 	{ "log-format", required_argument, NULL, O_LOG_FORMAT },
 	{ "help", no_argument, NULL, O_HELP },
 	{ "version", no_argument, NULL, O_VERSION },
@@ -168,6 +178,7 @@ static bool option_take(struct cli *c, int id, const char *v)
 	case O_MAX_PAYLOAD:
 	case O_SSH_PORT: return option_number(c, id, v);
 	case O_ALLOW: return option_allow(c, v);
+	case O_KEYS_DIR: c->ag.keys_dir = v; return v[0] == '/';
 	case O_LOG_FORMAT:
 		c->format = strcmp(v, "json") == 0 ? LOG_JSON : LOG_TEXT;
 		return strcmp(v, "json") == 0 || strcmp(v, "text") == 0;
@@ -253,16 +264,39 @@ static int agent_run(const struct ag_opts *opts)
 	codec_uuid4(raw);
 	codec_uuid_str(ag.boot_id, raw);
 	if ((r = ag_state_load(&ag.id, opts->state_dir)) == 0 && (r = loop_new(&ag.loop)) == 0 &&
-	    (r = ws_ctx_new(&ag.ws, ag.loop, &wo)) == 0 && (r = ags_new(&ag.sessions, &ag)) == 0 &&
-	    (r = ag_link_new(&ag.link, &ag)) == 0 && (r = gw_signals_open(&sig, ag.loop)) == 0)
+	    (r = ws_ctx_new(&ag.ws, ag.loop, &wo)) == 0 &&
+	    (!opts->keys_dir || (r = ag_keys_new(&ag.keys, ag.loop, opts->keys_dir)) == 0) &&
+	    (r = ags_new(&ag.sessions, &ag)) == 0 && (r = ag_link_new(&ag.link, &ag)) == 0 &&
+	    (r = gw_signals_open(&sig, ag.loop)) == 0)
 		r = loop_run(ag.loop);
 	gw_signals_close(&sig);
 	ags_free(ag.sessions);
 	ag_link_free(ag.link);
+	ag_keys_free(ag.keys);
 	ws_ctx_free(ag.ws);
 	loop_free(ag.loop);
 	codec_wipe(&ag.id, sizeof(ag.id));
 	return r;
+}
+
+/* What sshd runs: authorized-keys [--dir DIR] USER */
+static int keys_main(int argc, char **argv)
+{
+	const char *dir = AG_KEYS_DIR;
+	int r;
+
+	if (argc == 5 && strcmp(argv[2], "--dir") == 0) {
+		dir = argv[3];
+		argv += 2;
+		argc -= 2;
+	}
+	if (argc != 3 || dir[0] != '/')
+		return usage("authorized-keys [--dir DIR] USER is expected", NULL);
+	r = ag_keys_print(dir, argv[2], stdout);
+	if (r < 0)
+		fprintf(stderr, "ssm-tun-agent: keys of %s in %s: %s\n", text_safe(argv[2]).s,
+			text_safe(dir).s, st_strerror(r));
+	return r == 0 && fflush(stdout) == 0 ? EXIT_FINE : EXIT_FAILED;
 }
 
 int ag_cli_main(int argc, char **argv)
@@ -275,6 +309,8 @@ int ag_cli_main(int argc, char **argv)
 	int r;
 
 	umask(077);
+	if (argc > 1 && strcmp(argv[1], "authorized-keys") == 0)
+		return keys_main(argc, argv);
 	if ((r = parse(&c, argc, argv)) >= 0)
 		return r;
 	log_setup((enum log_level)MAX(LOG_ERROR, MIN(c.level, LOG_TRACE)), c.format);

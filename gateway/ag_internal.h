@@ -31,6 +31,8 @@ struct ag_opts {
 	uint16_t ssh_port;		      /* what a session for port 22 is connected to */
 	struct ag_target allow[AG_ALLOW_MAX]; /* beside port 22 of this machine */
 	size_t n_allow;
+	const char *
+		keys_dir; /* where keys that the gateway hands us are put for sshd; NULL: we take none */
 };
 
 /* Who we are: a key made once, and what the gateway gave us. */
@@ -40,6 +42,7 @@ struct ag_identity {
 	char token[GW_TOKEN_STR];		 /* the bootstrap token */
 };
 
+struct ag_keys;
 struct ag_link;
 struct ags;
 
@@ -51,6 +54,7 @@ struct ag {
 	char boot_id[CODEC_UUID_STR]; /* of this process */
 	struct ag_link *link;
 	struct ags *sessions;
+	struct ag_keys *keys;	       /* NULL: we take none */
 	uint32_t lookups;	       /* of names, running now; ag_connect.h */
 	uint32_t streams, streams_max; /* connections of all multiplexed sessions; ag_mux.c */
 };

@@ -23,6 +23,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "gateway/ag_keys.h"
 #include "gateway/gw_envelope.h"
 
 #define BACKOFF_FIRST_MS 1000U /* gateway.md, Registration, rules */
@@ -232,12 +233,24 @@ static void on_response(struct ag_link *l, const struct env *e)
 		ags_reopened(l->ag->sessions, e->body);
 }
 
+static void on_ssh_key(struct ag_link *l, const struct env *e)
+{
+	const char *id = json_str(e->body, "push_id");
+	json_t *answer = json_pack("{s:s*, s:s}", "push_id", id, "result",
+				   ag_keys_add(l->ag->keys, e->body));
+
+	send_text(l, env_format(ENV_RESPONSE, NULL, CH_SSH_KEY, answer, e->id, unix_s()));
+	json_decref(answer);
+}
+
 static void on_request(struct ag_link *l, const struct env *e)
 {
 	if (strcmp(e->channel, CH_SESSION_START) == 0)
 		ags_start(l->ag->sessions, e->body);
 	else if (strcmp(e->channel, CH_SESSION_TERMINATE) == 0)
 		ags_terminate(l->ag->sessions, e->body);
+	else if (strcmp(e->channel, CH_SSH_KEY) == 0)
+		on_ssh_key(l, e);
 	else
 		log_debug("link: request on %s ignored", text_safe(e->channel).s);
 }

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "gateway/gw_envelope.h"
+#include "gateway/gw_push.h"
 #include "gateway/gw_session.h"
 #include "proto/ssm_chan.h"
 
@@ -239,7 +240,9 @@ static void dispatch(struct agent_conn *c, const struct env *e)
 		requests[i].fn(c, e);
 		return;
 	}
-	if (!c->online)
+	if (c->online && e->type == ENV_RESPONSE && strcmp(e->channel, CH_SSH_KEY) == 0)
+		gwk_answered(c->all->gw->keys, c->uid, e->body);
+	else if (!c->online)
 		send_error(c, "not_registered", "register first", e->id);
 	else if (e->type == ENV_HEARTBEAT)
 		on_heartbeat(c, e);

@@ -23,7 +23,9 @@
 #include "gateway/gw_document.h"
 #include "gateway/gw_envelope.h"
 #include "gateway/gw_host.h"
+#include "gateway/gw_push.h"
 #include "gateway/gw_session.h"
+#include "gateway/gw_ssh_line.h"
 
 #define CONTENT_TYPE "application/x-amz-json-1.1"
 
@@ -283,11 +285,48 @@ static void connection_status(struct gw_call *c)
 			   there ? "connected" : "notconnected");
 }
 
+/* The key goes to the host's agent, whose word is the answer. */
 static void send_ssh_key(struct gw_call *c)
 {
-	gw_call_fail(c, "UnsupportedOperation",
-		     "This gateway does not push SSH keys; put the key into authorized_keys on the "
-		     "host.");
+	const char *target = json_str(c->in, "InstanceId");
+	const char *user = json_str(c->in, "InstanceOSUser");
+	const char *key = json_str(c->in, "SSHPublicKey");
+	char line[GW_SSH_LINE_MAX + 1], what[GW_NAME_MAX + GW_SSH_USER_MAX + 2];
+	struct gw_agent_rec agent;
+	int r;
+
+	if (!target || !*target || strlen(target) > GW_NAME_MAX || !user || !gw_ssh_user_ok(user)) {
+		gw_call_fail(c, "ValidationException",
+			     "InstanceId and InstanceOSUser (1 to %u characters) are needed.",
+			     GW_SSH_USER_MAX);
+		return;
+	}
+	if (!key || gw_ssh_line_read(line, key) < 0) {
+		gw_call_fail(c, "InvalidArgsException",
+			     "SSHPublicKey is no Ed25519, ECDSA or RSA key in OpenSSH's format.");
+		return;
+	}
+	if (!target_find(c, target, &agent)) {
+		if (strcmp(c->code, "TargetNotConnected") == 0)
+			c->code = "EC2InstanceUnavailableException";
+		return;
+	}
+	if (agent.kind == GW_AGENT_STOCK) {
+		gw_call_fail(
+			c, "UnsupportedOperation",
+			"The agent of %s is a stock one, which takes no keys: put the key into "
+			"authorized_keys on the host.",
+			agent.host_id);
+		return;
+	}
+	r = gwk_send(c->gw->keys, c->req, agent.uid, user, line);
+	c->later = r == 0;
+	if (r < 0)
+		gw_call_fail(c, r == ST_EFULL ? "ThrottlingException" : "ServiceException",
+			     "The key could not be handed on: %s.", st_strerror(r));
+	snprintf(what, sizeof(what), "%s %s", agent.host_id, user);
+	if (r == 0)
+		gw_store_audit(c->gw->store, c->key.name, "ssh.key", what);
 }
 
 /* ---- the call ---- */

@@ -14,7 +14,7 @@
 #define ENV_ID_MAX 128U /* ours: characters of id and of channel */
 #define ENV_CHANNEL_MAX 256U
 
-/* Channels; gateway.md, Registration and Sessions. session.end and session.reopen are ours. */
+/* Channels; gateway.md, Registration and Sessions. session.end, session.reopen and ssh.key are ours. */
 #define CH_REGISTER "agent.registration"
 #define CH_COMPLETE "agent.registration.complete"
 #define CH_COMPLETE_ALIAS "registration.complete"
@@ -23,6 +23,8 @@
 #define CH_SESSION_TERMINATE "session.terminate" /* to the agent: {"session_id"} */
 #define CH_SESSION_REOPEN                                                                          \
 	"session.reopen" /* to the gateway: {"session_id"}; answer {"session_id","token","url"} */
+#define CH_SSH_KEY                                                                                 \
+	"ssh.key" /* to the agent: {"push_id","user","key","life_s"}; answer {"push_id","result"} */
 #define CH_SESSION_END "session.end" /* to the gateway: {"session_id","status","output"} */
 
 enum env_type { ENV_REQUEST, ENV_RESPONSE, ENV_EVENT, ENV_HEARTBEAT, ENV_ERROR, ENV_TYPE_N };

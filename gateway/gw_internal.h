@@ -15,6 +15,7 @@
 #include "ws/ws.h"
 
 struct gwa;
+struct gwk;
 struct gwm;
 struct gwp;
 struct gws;
@@ -38,6 +39,7 @@ struct gw {
 	struct gwa *agents;
 	struct gwm *mgs;
 	struct gwp *polls;
+	struct gwk *keys;
 	struct gws *sessions;
 	struct gwf_spec fault;
 	bool fault_allowed; /* started with --fault */

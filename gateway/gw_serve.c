@@ -25,6 +25,7 @@
 #include "gateway/gw_init.h"
 #include "gateway/gw_mgs.h"
 #include "gateway/gw_poll.h"
+#include "gateway/gw_push.h"
 #include "gateway/gw_session.h"
 #include "gateway/gw_signal.h"
 
@@ -163,7 +164,8 @@ static int gw_open(struct gw *gw, const struct gw_serve_opts *o)
 	    (r = ws_ctx_new(&gw->ws, gw->loop, &(struct ws_ctx_opts){ 0 })) < 0 ||
 	    (r = gwr_new(&gw->reg, gw->store, must_approve(o))) < 0 ||
 	    (r = gwa_new(&gw->agents, gw)) < 0 || (r = gwm_new(&gw->mgs, gw)) < 0 ||
-	    (r = gwp_new(&gw->polls, gw)) < 0 || (r = gws_new(&gw->sessions, gw)) < 0)
+	    (r = gwp_new(&gw->polls, gw)) < 0 || (r = gwk_new(&gw->keys, gw)) < 0 ||
+	    (r = gws_new(&gw->sessions, gw)) < 0)
 		return r;
 	gw->started_ms = loop_now_ms(gw->loop);
 	for (int i = 0; i < GW_DOOR_N; i++)
@@ -179,6 +181,7 @@ static void gw_close(struct gw *gw)
 			ws_server_free(gw->doors[i].server);
 	gws_free(gw->sessions);
 	gwp_free(gw->polls);
+	gwk_free(gw->keys);
 	gwm_free(gw->mgs);
 	gwa_free(gw->agents);
 	gwr_free(gw->reg);

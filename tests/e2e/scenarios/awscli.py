@@ -228,7 +228,7 @@ def awscli_errors(lab):
     each(rows, one)
     text = cli("send-ssh-public-key", "--instance-id", "i-0123456789abcdef0", "--instance-os-user", "root", "--ssh-public-key",
                "file://" + lab.user_key + ".pub", service="ec2-instance-connect", status=SERVICE_ERROR)
-    check("(UnsupportedOperation)" in text and "authorized_keys" in text, "send-ssh-public-key: " + text)
+    check("(EC2InstanceUnavailableException)" in text and "not connected" in text, "send-ssh-public-key: " + text)
     check(cli("describe-sessions", "--state", "History")["Sessions"] == [], "a refused session is in the history")
 
     # Without a plugin the CLI ends what it has started; with one that refuses its arguments it reports that.
