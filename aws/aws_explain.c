@@ -161,7 +161,6 @@ static int ask(struct aws_explain *x)
 {
 	json_t *params = json_pack("{s:[{s:s, s:[s]}]}", "Filters", "Key", "InstanceIds", "Values",
 				   x->target);
-
 	const struct aws_at at = { .region = x->region_name };
 
 	return aws_ask_at(x->acc, &x->call, AWS_DESCRIBE_INSTANCE_INFORMATION, params, x->target,

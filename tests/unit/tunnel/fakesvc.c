@@ -644,6 +644,9 @@ static void on_request(void *arg, ws_req r, const struct ws_request *req)
 		start_session(f, r, in);
 	} else if (strstr(op, "ResumeSession") != NULL) {
 		resume_session(f, r, in);
+	} else if (strstr(op, "DescribeInstanceInformation") != NULL) {
+		reply(f, r, 400,
+		      json_pack("{s:s, s:s}", "__type", "AccessDeniedException", "message", "no"));
 	} else {
 		f->counts.terminate++;
 		reply(f, r, 200, json_pack("{s:O}", "SessionId", json_object_get(in, "SessionId")));
