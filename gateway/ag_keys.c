@@ -25,7 +25,7 @@
 #include "gateway/gw_ssh_line.h"
 
 #define PATH_LEN 4096U
-#define KEYS_FILE_MAX (AG_KEYS_USER_MAX * (GW_SSH_LINE_MAX + 32U))
+#define KEYS_FILE_MAX ((size_t)AG_KEYS_USER_MAX * (GW_SSH_LINE_MAX + 32U))
 
 struct key {
 	struct list_node node;
@@ -56,6 +56,17 @@ static void key_free(struct ag_keys *k, struct key *e)
 	free(e);
 }
 
+/* Return: 0, also if there is none; ST_ESYS */
+static int file_remove(const struct ag_keys *k, const char *user)
+{
+	char path[PATH_LEN];
+
+	if (!path_of(path, k->dir, user))
+		return ST_ESYS;
+	return unlink(path) < 0 && errno != ENOENT ? log_sys("keys: remove %s", text_safe(path).s)
+						   : 0;
+}
+
 /* Return: 0; ST_ESYS; ST_ENOMEM */
 static int file_update(struct ag_keys *k, const char *user)
 {
@@ -74,8 +85,8 @@ static int file_update(struct ag_keys *k, const char *user)
 	}
 	if (r == 0 && b.len > 0)
 		r = file_write_atomic(path, buf_data(&b), b.len, 0600);
-	else if (r == 0 && unlink(path) < 0 && errno != ENOENT)
-		r = log_sys("keys: remove %s", text_safe(path).s);
+	else if (r == 0)
+		r = file_remove(k, user);
 	buf_fini(&b);
 	return r;
 }
@@ -208,15 +219,15 @@ int ag_keys_new(struct ag_keys **out, struct loop *loop, const char *dir)
 
 void ag_keys_free(struct ag_keys *k)
 {
+	struct list_node *n;
+
 	if (!k)
 		return;
-	while (!list_empty(&k->keys)) {
-		struct key *e = container_of(k->keys.head.next, struct key, node);
-		char user[GW_SSH_USER_MAX + 1];
+	while ((n = list_pop_front(&k->keys)) != NULL) {
+		struct key *e = container_of(n, struct key, node);
 
-		memcpy(user, e->user, sizeof(user));
+		file_remove(k, e->user);
 		key_free(k, e);
-		file_update(k, user);
 	}
 	loop_timer_cancel(k->loop, &k->timer);
 	free(k);

@@ -121,11 +121,13 @@ static int source_ask(struct ssh_conn *c, char *text, size_t cap)
 {
 	const struct ssh_key_source *source = c->o.source;
 	int r = source->get(source->arg, &c->auth.key, text, cap);
+	const uint8_t *blob;
 	size_t len;
 
 	if (r < 0)
 		return r;
-	r = cand_add(&c->auth, ssh_key_blob(c->auth.key, &len), len, false);
+	blob = ssh_key_blob(c->auth.key, &len);
+	r = cand_add(&c->auth, blob, len, false);
 	c->auth.step = SSH_AUTH_TRY;
 	if (r < 0)
 		snprintf(text, cap, "ssh: %s", st_strerror(r));

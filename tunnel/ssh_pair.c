@@ -90,7 +90,7 @@ static void key_put(struct out *o, const uint8_t blob[SSH_PAIR_BLOB], const uint
 	put(o, check, sizeof(check));
 	put(o, check, sizeof(check));
 	put(o, blob, SSH_PAIR_BLOB);
-	put_u32(o, 2 * RAW);
+	put_u32(o, (size_t)2 * RAW);
 	put(o, secret, RAW);
 	put(o, public, RAW);
 	put_string(o, "ssm-tun", 7);
@@ -106,13 +106,13 @@ static ssize_t armour(char *text, size_t cap, const uint8_t *p, size_t len)
 
 	if (strlen(HEAD) + CODEC_B64_LEN(len) + lines + strlen(TAIL) + 1 > cap)
 		return ST_EFULL;
-	memcpy(text, HEAD, at);
+	strcpy(text, HEAD);
 	for (; len > 0; p += n, len -= n) {
 		n = MIN(len, LINE_BYTES);
 		at += codec_b64_encode(text + at, p, n);
 		text[at++] = '\n';
 	}
-	memcpy(text + at, TAIL, sizeof(TAIL));
+	strcpy(text + at, TAIL);
 	return (ssize_t)(at + strlen(TAIL));
 }
 

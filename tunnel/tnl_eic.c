@@ -433,12 +433,14 @@ int tnl_eic_new(struct tnl_eic **out, struct tnl_upstream *u)
 
 void tnl_eic_free(struct tnl_eic *e)
 {
+	struct list_node *n;
+
 	if (e == NULL)
 		return;
 	if (e->call != 0)
 		aws_cancel(e->u->aws, e->call);
-	while (!list_empty(&e->pairs))
-		pair_free(e, container_of(e->pairs.head.next, struct eic_pair, node));
+	while ((n = list_pop_front(&e->pairs)) != NULL)
+		pair_free(e, container_of(n, struct eic_pair, node));
 	loop_timer_cancel(e->u->loop, &e->turn);
 	loop_timer_cancel(e->u->loop, &e->expiry);
 	free(e);
