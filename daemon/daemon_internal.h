@@ -127,6 +127,8 @@ void daemon_check_ready(struct daemon *d);
 int daemon_vpcs_new(struct daemon *d); /* after the upstreams */
 /** daemon_vpc_upstream_up() - @u has a session: its VPC is asked for if it is not known, or if the session's instance is another one */
 void daemon_vpc_upstream_up(struct upstream *u);
+/** daemon_vpc_credentials_changed() - a question that has failed is asked again now */
+void daemon_vpc_credentials_changed(struct upstream *u);
 void daemon_vpcs_stop(struct daemon *d); /* no further question */
 void daemon_vpcs_free(struct daemon *d); /* before the upstreams */
 

@@ -192,10 +192,11 @@ static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl
 /* Somebody has logged in, it seems. */
 static void on_credentials_changed(void *arg)
 {
-	const struct upstream *u = arg;
+	struct upstream *u = arg;
 
 	if (u->tnl && u->daemon->phase != DAEMON_STOPPING)
 		tnl_upstream_retry_login(u->tnl);
+	daemon_vpc_credentials_changed(u);
 }
 
 static int account_new(struct daemon *d, struct upstream *u)

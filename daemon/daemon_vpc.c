@@ -268,6 +268,16 @@ void daemon_vpc_upstream_up(struct upstream *u)
 	}
 }
 
+void daemon_vpc_credentials_changed(struct upstream *u)
+{
+	for (size_t i = 0; i < u->daemon->n_vpcs; i++) {
+		struct vpc_rule *v = &u->daemon->vpcs[i];
+
+		if (v->upstream == u && v->trouble[0] && u->state == TNL_UP)
+			ask(v);
+	}
+}
+
 /* ---- beginning and end */
 
 int daemon_vpcs_new(struct daemon *d)
