@@ -40,11 +40,13 @@ const char *cfg_action_name(const struct config *c, enum cfg_action action, uint
 	return "?";
 }
 
-/* What EC2 may know: i-…, tag:Name=…, an ARN, a private DNS name or address. Not a hybrid node, nor a host of a gateway. */
+/* What EC2 may know, by id or by a look-up. Not a hybrid node, nor a host of a gateway. */
 static bool may_have_vpc(const char *target)
 {
-	return strncmp(target, "mi-", 3) != 0 &&
-	       (strncmp(target, "i-", 2) == 0 || strpbrk(target, ":."));
+	struct aws_target t;
+
+	return aws_target_parse(&t, target) == 0 &&
+	       (t.kind != AWS_TARGET_ID || strncmp(t.text, "i-", 2) == 0);
 }
 
 static void check_vpc_target(struct cfg_loader *ld, const struct cfg_route *r)

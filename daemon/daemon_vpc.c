@@ -25,31 +25,33 @@
 
 /* ---- which instance */
 
-/* The instance that a session of @u runs on. Return: false if there is none. *@region: of it; "": the account's */
-static bool live_instance(struct upstream *u, char id[64], const char **region)
-{
-	struct tnl_status st;
+/* An instance to ask about. */
+struct who {
+	char id[64], region[64]; /* region "": the account's */
+};
 
-	*region = "";
-	tnl_upstream_status(u->tnl, &st);
-	for (uint32_t i = 0; i < st.sessions && i < TNL_SESSIONS_MAX; i++)
-		if (strcmp(st.session[i].state, "ready") == 0 &&
-		    aws_id_is_instance(st.session[i].target))
-			return text_copy(id, 64, st.session[i].target);
-	return false;
+/* The instance that a session of @u runs on. Return: false if there is none, or it is no instance */
+static bool live_instance(struct upstream *u, struct who *out)
+{
+	const char *region, *id = tnl_upstream_target(u->tnl, &region);
+
+	return id && aws_id_is_instance(id) && text_copy(out->id, sizeof(out->id), id) &&
+	       text_copy(out->region, sizeof(out->region), region);
 }
 
 /* The @at-th instance to ask about: that of a session, then those of the file. */
-static bool candidate(struct vpc_rule *v, unsigned at, char id[64], const char **region)
+static bool candidate(struct vpc_rule *v, unsigned at, struct who *out)
 {
 	const struct cfg_upstream *cfg = v->upstream->cfg;
+	struct aws_target t;
 
-	if (live_instance(v->upstream, id, region) && at-- == 0)
+	if (live_instance(v->upstream, out) && at-- == 0)
 		return true;
-	*region = "";
 	for (size_t i = 0; i < cfg->n_targets; i++)
-		if (aws_id_is_instance(cfg->targets[i]) && at-- == 0)
-			return text_copy(id, 64, cfg->targets[i]);
+		if (aws_target_parse(&t, cfg->targets[i]) == 0 && aws_id_is_instance(t.text) &&
+		    at-- == 0)
+			return text_copy(out->id, sizeof(out->id), t.text) &&
+			       text_copy(out->region, sizeof(out->region), t.region);
 	return false;
 }
 
@@ -186,11 +188,12 @@ static void ask(struct vpc_rule *v);
 static void on_answer(void *arg, const struct aws_error *error, struct aws_vpc *vpc)
 {
 	struct vpc_rule *v = arg;
-	char id[64], text[200];
-	const char *lost, *region;
+	struct who next;
+	char text[200];
+	const char *lost;
 
 	v->ask = NULL;
-	if (error && error->err == ST_ENOENT && candidate(v, v->candidate + 1, id, &region)) {
+	if (error && error->err == ST_ENOENT && candidate(v, v->candidate + 1, &next)) {
 		log_debug("%s: match: vpc: %s", v->upstream->cfg->name, error->text);
 		v->candidate++;
 		ask(v);
@@ -220,18 +223,18 @@ static void ask(struct vpc_rule *v)
 		.text = "no target of this upstream is an EC2 instance, so there is no VPC",
 		.hint = "write the prefixes into the routes",
 	};
-	const char *region;
-	char id[64];
+	struct who who;
 	int r;
 
 	if (v->ask || v->daemon->phase == DAEMON_STOPPING)
 		return;
 	loop_timer_cancel(v->daemon->loop, &v->timer);
-	if (!candidate(v, v->candidate, id, &region)) {
+	if (!candidate(v, v->candidate, &who)) {
 		refused(v, &error);
 		return;
 	}
-	if ((r = aws_vpc_find(v->upstream->account, &v->ask, id, region, on_answer, v)) == 0)
+	if ((r = aws_vpc_find(v->upstream->account, &v->ask, who.id, who.region, on_answer, v)) ==
+	    0)
 		return;
 	error = (struct aws_error){ .err = r, .retryable = true };
 	text_copy(error.text, sizeof(error.text), st_strerror(r));
@@ -246,12 +249,11 @@ static void on_timer(void *arg, uint64_t now_ms)
 
 static bool is_news(struct vpc_rule *v)
 {
-	const char *region;
-	char id[64];
+	struct who now;
 
 	if (!v->found)
 		return true;
-	return live_instance(v->upstream, id, &region) && strcmp(v->found->instance_id, id) != 0;
+	return live_instance(v->upstream, &now) && strcmp(v->found->instance_id, now.id) != 0;
 }
 
 void daemon_vpc_upstream_up(struct upstream *u)

@@ -169,7 +169,7 @@ def aws_vpc_failover(lab):
     stage = Stage(lab)
     first, other, other_vpc = lab.agent, "i-0a1b2c3d4e5f60002", "vpc-0a1b2c3d4e5f60009"
     lab.start_agent("vpc-2")
-    stage.instances = [INSTANCE, other]
+    stage.instances = ["tag:Name=bastion", other + "--us-east-1"]  # found by EC2 when the session starts
     stage.play.do("instance", id=other, vpc=other_vpc, subnet="subnet-0a1b2c3d4e5f60009", ip=LATER4)
     stage.play.do("set", ssm={"targets": {INSTANCE: lab.host_id, other: "vpc-2"}},
                   ec2={"vpcs": [vpc(*BLOCKS), vpc_of(other_vpc, "10.90.0.0/16")]})
