@@ -189,8 +189,8 @@ static void hint_offline(struct aws_error *e, const struct aws_failure *f, const
 		       subject, subject, aws_region_text(f->at).s, f->at->region);
 }
 
-static void hint_of_region(struct aws_error *e, const struct aws_failure *f,
-			   const char *what, const char *subject)
+static void hint_of_region(struct aws_error *e, const struct aws_failure *f, const char *what,
+			   const char *subject)
 {
 	aws_error_hint(e, "%s %s in region %s, in this account", subject, what,
 		       aws_region_text(f->at).s);

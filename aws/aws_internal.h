@@ -70,7 +70,7 @@ struct aws_account {
 	struct aws_chain *chain;	 /* aws_chain.c; made when first needed */
 	struct aws_watch *watch;	 /* aws_watch.c; NULL: nothing is watched */
 	struct aws_explained *explained; /* aws_explain.c; NULL: nothing */
-	uint64_t imds_quiet_until_ms; /* loop's time until which IMDS is not asked */
+	uint64_t imds_quiet_until_ms;	 /* loop's time until which IMDS is not asked */
 };
 
 /* aws.c */

@@ -41,7 +41,7 @@ static int by_text(const void *a, const void *b)
 /* "b=2&a=1" as [["a", "1"], ["b", "2"]] */
 static json_t *pairs_of(const char *text)
 {
-	char *copy = strdup(text), *pair[400], *save = NULL;
+	char *copy = strdup(text), *pair[400] = { NULL }, *save = NULL;
 	json_t *list = json_array();
 	size_t n = 0;
 
