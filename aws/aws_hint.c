@@ -19,7 +19,7 @@
 
 struct region_text aws_region_text(const struct aws_endpoint *at)
 {
-	struct region_text t;
+	struct region_text t = { "" };
 
 	if (at->region_from[0])
 		snprintf(t.s, sizeof(t.s), "%s (from %s)", at->region, at->region_from);
