@@ -124,12 +124,14 @@ static bool keep(char **out, const char *value)
 static int fill(struct aws_sso *out, const struct aws *a, const char *profile, const char *session,
 		const char *const values[KEY_N])
 {
+	const char *of = session ? session : values[KEY_START_URL]; /* whose the token is */
+
 	*out = (struct aws_sso){ 0 };
-	if (keep(&out->profile, profile) && keep(&out->session, session) &&
+	if (of && keep(&out->profile, profile) && keep(&out->session, session) &&
 	    keep(&out->start_url, values[KEY_START_URL]) &&
 	    keep(&out->region, values[KEY_REGION]) && keep(&out->scopes, values[KEY_SCOPES]) &&
 	    keep(&out->account, values[KEY_ACCOUNT]) && keep(&out->role, values[KEY_ROLE]) &&
-	    (out->path = token_file(a, session ? session : out->start_url)))
+	    (out->path = token_file(a, of)))
 		return 0;
 	aws_sso_fini(out);
 	return ST_ENOMEM;
