@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** text_utf8_get() - reads one character. Return: its bytes and *@cp; 0 if @len is 0 or @p does not start with valid UTF-8 */
-size_t text_utf8_get(const void *p, size_t len, uint32_t *cp);
+/** text_utf8_get() - reads one character. Return: its bytes and *@cp; 0 if @len is 0 or @src does not start with valid UTF-8 */
+size_t text_utf8_get(const void *src, size_t len, uint32_t *cp);
 /** text_plain_len() - Return: bytes of the character at @p if it may be printed as it is (a backslash may);
  * 0 if @len is 0 or the first byte must be escaped: C0, C1, DEL, line and paragraph separators, bidirectional
  * controls (U+2028..202E, U+2066..2069), and what is not valid UTF-8 */
