@@ -1,34 +1,40 @@
 // SPDX-License-Identifier: MIT
 /*
- * ask.h - a question to the person at the terminal, without blocking the loop: what struct svc's ask is made of
+ * ask.h - asking the person at the terminal: from the loop, or before it runs
  *
- * It goes to the controlling terminal, whatever stdin and stdout are. One question at a time, the others wait in turn. Nobody
- * is asked where there is no terminal, or where it is another program's turn there (we run in the background).
+ * The terminal is /dev/tty, whatever stdin is. It is as it was before whenever no question is open, so a process that ends by a
+ * signal must take that by its loop (signalfd) and call ask_leave() or ask_free(). ^C is left to the process; ^Z and ^\ are off
+ * while a question is open.
  */
 #ifndef BASE_ASK_H
 #define BASE_ASK_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/handle.h"
 #include "base/loop.h"
 #include "base/svc.h"
 
-#define ASK_QUESTIONS_MAX 8U /* ours: asked and waiting */
-#define ASK_LINE_MAX 1024U   /* bytes of an answer; a terminal gives 4,095 at most */
-#define ASK_PROMPT_MAX 512U
+#define ASK_QUESTIONS_MAX                                                                          \
+	16U /* open or waiting; ours: as many as upstreams that one would type codes for */
 
 struct ask;
 
-/** ask_new() - Return: 0; ST_ENOMEM */
+/** ask_new() - opens nothing yet. Return: 0; ST_ENOMEM */
 int ask_new(struct ask **out, struct loop *loop);
-/** ask_free() - no callback; the terminal is as it was. NULL is fine */
-void ask_free(struct ask *a);
-
-/** ask_line() - as svc->ask; @ctx is a struct ask. @prompt is copied. Return: 0; ST_ENOENT: nobody is there; ST_EFULL; ST_ENOMEM */
-int ask_line(void *ctx, handle *out, const char *prompt, bool hidden, uint32_t timeout_ms,
+void ask_free(struct ask *a); /* no callback; also from one; NULL is fine */
+/**
+ * ask_line() - as svc->ask (base/svc.h); @prompt (copied) is harmless text. The time runs from when the question is put. @done also gets
+ * ST_ENOENT if the terminal goes, or ask_leave() is called; ST_ECANCELED at the end of input (^D).
+ * Return: 0 and *@out; ST_ENOENT: no terminal, or another process group is at it; ST_EFULL; ST_ENOMEM
+ */
+int ask_line(struct ask *a, handle *out, const char *prompt, bool hidden, uint32_t timeout_ms,
 	     svc_done_fn *done, void *arg);
-void ask_cancel(void *ctx, handle question);
+void ask_cancel(struct ask *a, handle question); /* no callback; stale is fine */
+/** ask_leave() - the terminal is given back for good; questions end with ST_ENOENT from the loop, new ones at once */
+void ask_leave(struct ask *a);
+
+/**
+ * ask_now() - one hidden line, waiting for it: where no loop runs. @cancel_fd: readable ends it (a signalfd), which takes nothing
+ * @out: the line without its end, @cap bytes with NUL; longer ones are cut. Return: 0; ST_ENOENT: nobody there, or end of input; ST_ECANCELED
+ */
+int ask_now(const char *prompt, int cancel_fd, char *out, size_t cap);
 
 #endif

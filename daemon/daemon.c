@@ -39,6 +39,8 @@ void daemon_stop(struct daemon *d, int status, const char *why)
 	else if (why)
 		log_info("%s", why);
 	loop_timer_cancel(d->loop, &d->start_timer);
+	if (d->ask)
+		ask_leave(d->ask); /* a question would stand there while we say goodbye */
 	daemon_net_undo_rules(d); /* first: nothing new is routed to us */
 	daemon_vpcs_stop(d);
 	daemon_upstreams_stop(d);

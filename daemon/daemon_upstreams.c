@@ -7,17 +7,12 @@
  */
 #include "daemon/daemon_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
-#include "base/codec.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -45,6 +40,8 @@ static void report_ready(struct daemon *d, size_t up, size_t failed)
 		 tun_name(d->tun), ms, failed ? " (--partial)" : "");
 	if (d->launch.report_fd < 0)
 		log_info("%s", summary);
+	else
+		ask_leave(d->ask); /* it is the starter's, which ends now */
 	int log_fd = launch_ready(&d->launch, &d->paths, summary);
 	if (log_fd < 0)
 		return;
@@ -114,50 +111,14 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 
 /* ---- keys */
 
-/* Waits for a line of the terminal @fd. Our signals are blocked and the loop does not run yet: one that comes meanwhile
- * (Ctrl-C) ends the wait, and is not taken. Return: 0; ST_ECANCELED */
-static int wait_for_line(const struct daemon *d, int fd)
-{
-	struct pollfd p[] = { { .fd = fd, .events = POLLIN },
-			      { .fd = d->signal_fd, .events = POLLIN } };
-
-	while (poll(p, ARRAY_LEN(p), -1) < 0)
-		if (errno != EINTR)
-			return ST_ECANCELED;
-	return p[1].revents ? ST_ECANCELED : 0;
-}
-
-/* Asks on the terminal, whatever stdin is. */
+/* The loop does not run yet; a signal that comes meanwhile ends the wait, and is taken by the loop. */
 static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
 {
-	int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	struct termios old, quiet;
-	ssize_t n = 0;
-	int r;
+	const struct daemon *d = arg;
+	char prompt[TEXT_SAFE_MAX + 32];
 
-	if (fd < 0)
-		return ST_ENOENT;
-	if (tcgetattr(fd, &old) < 0) {
-		close(fd);
-		return ST_ENOENT;
-	}
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	tcsetattr(fd, TCSAFLUSH, &quiet);
-	dprintf(fd, "Passphrase of %s: ", text_safe(path).s);
-	r = wait_for_line(arg, fd);
-	while (r == 0 && (n = read(fd, out, cap - 1)) < 0 && errno == EINTR)
-		; /* the terminal gives a line at a time */
-	tcsetattr(fd, TCSAFLUSH, &old);
-	dprintf(fd, "\n");
-	close(fd);
-	if (r < 0)
-		return r;
-	if (n <= 0)
-		return ST_ENOENT;
-	out[n] = 0;
-	out[strcspn(out, "\n")] = 0;
-	return 0;
+	snprintf(prompt, sizeof(prompt), "Passphrase of %s: ", text_safe(path).s);
+	return ask_now(prompt, d->signal_fd, out, cap);
 }
 
 static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl_key **out)
