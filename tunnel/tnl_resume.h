@@ -16,8 +16,8 @@
  * the absence lasted, and a service that is away for long is asked three times a minute. */
 #define TNL_RESUME_STEP_MIN_MS 2500U
 #define TNL_RESUME_STEP_MAX_MS 20000U /* with its jitter 10 to 30 s */
-/* Above what one try and the pause before it can last (30 s of ResumeSession, 6 s of names, 16 s of WebSocket, 30 s of pause);
- * time between two failures beyond it is a suspend and does not count */
+/* Above what one try and the pause before it can last (40 s of ResumeSession, 6 s of names, 16 s of WebSocket, 30 s of pause);
+ * time between two failures beyond it is a suspend, or a person who types a code, and does not count */
 #define TNL_RESUME_GAP_MAX_MS 120000U
 #define TNL_RESUME_HURRY_MS                                                                        \
 	1000U /* ours: a change of the network brings the next try no nearer to the last one */

@@ -44,10 +44,9 @@ static const struct {
 	uint32_t limit_ms;
 } states[] = {
 	[WIRE_DOWN] = { "down", BIT(WIRE_FINDING) | BIT(WIRE_ASKING) | BIT(WIRE_CLOSING), 0 },
-	[WIRE_FINDING] = { "finding", BIT(WIRE_ASKING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
-			   0 }, /* the call has limits */
-	[WIRE_ASKING] = { "asking", BIT(WIRE_RESOLVING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
-			  30000 },
+	/* calls bound themselves, and a person may have to type a code for one */
+	[WIRE_FINDING] = { "finding", BIT(WIRE_ASKING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN), 0 },
+	[WIRE_ASKING] = { "asking", BIT(WIRE_RESOLVING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN), 0 },
 	[WIRE_RESOLVING] = { "resolving", BIT(WIRE_OPENING) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
 			     RESOLVE_MS + 1000 },
 	[WIRE_OPENING] = { "ws-opening", BIT(WIRE_UP) | BIT(WIRE_CLOSING) | BIT(WIRE_DOWN),
