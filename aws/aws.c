@@ -35,6 +35,7 @@ static const struct aws_limits default_limits = {
 	.container_ms = 2000, /* both: botocore ContainerMetadataFetcher */
 	.container_pause_ms = 1000,
 	.imds_quiet_ms = 60000,
+	.mfa_ms = 300000,
 };
 
 /* One descriptor that libcurl wants watched. */
@@ -248,6 +249,7 @@ int aws_new(struct aws **out, const struct aws_opts *opts)
 	if (!a->home)
 		goto fail_alloc;
 	list_init(&a->accounts);
+	list_init(&a->mfa);
 	hnd_init(&a->calls, AWS_CALLS_MAX);
 	loop_timer_init(&a->multi_timer, on_multi_timer, a);
 	loop_timer_init(&a->idle_timer, on_idle, a);

@@ -29,7 +29,8 @@
 const struct aws_source *const aws_sources[] = { /* one a line */
 	&aws_source_given,
 	&aws_source_env,
-	&aws_source_not_yet,
+	&aws_source_role,
+	&aws_source_web,
 	&aws_source_sso,
 	&aws_source_shared,
 	&aws_source_process,
@@ -41,11 +42,13 @@ const struct aws_source *const aws_sources[] = { /* one a line */
 
 /* botocore ProfileProviderBuilder.providers(); a role of its own comes first, unless the profile has keys */
 const struct aws_source *const aws_sources_of_profile[] = {
-	&aws_source_not_yet,
+	&aws_source_role,
+	&aws_source_web,
 	&aws_source_sso,
 	&aws_source_shared,
 	&aws_source_process,
 	&aws_source_config,
+	&aws_source_lacking,
 	NULL,
 };
 /* clang-format on */

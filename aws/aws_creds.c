@@ -259,34 +259,3 @@ static void config_begin(struct aws_walk *w)
 }
 
 const struct aws_source aws_source_config = { .name = "config-file", .begin = config_begin };
-
-/* Keys that hand a profile to a provider that comes before the two files' own keys. */
-static const struct {
-	const char *key, *what;
-} unsupported[] = {
-	{ "role_arn", "an assumed role" },
-};
-
-static void not_yet_begin(struct aws_walk *w)
-{
-	const char *name = w->profile.name;
-	struct aws_error error;
-
-	for (size_t i = 0; i < ARRAY_LEN(unsupported); i++) {
-		if (!aws_profile_get(&w->profile, unsupported[i].key))
-			continue;
-		aws_error_set(&error, ST_EAUTH,
-			      "the profile (%s) uses %s (%s), which this version does not support",
-			      text_safe(name).s, unsupported[i].what, unsupported[i].key);
-		aws_error_hint(&error,
-			       "put temporary keys into the environment: eval \"$(aws configure "
-			       "export-credentials --profile %s --format env)\", and name no "
-			       "profile",
-			       text_safe(name).s);
-		aws_walk_fail(w, &error);
-		return;
-	}
-	aws_walk_skip(w, "no such keys in profile %s", text_safe(name).s);
-}
-
-const struct aws_source aws_source_not_yet = { .name = "not yet", .begin = not_yet_begin };

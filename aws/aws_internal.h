@@ -34,6 +34,7 @@ struct aws_limits {
 	uint32_t container_ms,
 		container_pause_ms; /* one request to the endpoint, and between two */
 	uint32_t imds_quiet_ms;	    /* IMDS that did not answer is not asked again before */
+	uint32_t mfa_ms;	    /* how long a person has to type a code */
 };
 
 struct aws {
@@ -47,10 +48,11 @@ struct aws {
 	struct loop_timer multi_timer, idle_timer;
 	struct hnd_table calls; /* of struct call */
 	struct list accounts;
+	struct list mfa; /* aws_mfa.c: of struct aws_mfa, who asks for a code */
 	struct aws_limits limits;
 	const char *container_base, *imds_base; /* URLs of AWS; tests have their own */
 	uint64_t imds_quiet_until_ms;		/* loop's time until which IMDS is not asked */
-	struct aws_sso_memory *sso; /* aws_sso_token.c; NULL: nothing to remember yet */
+	struct aws_sso_memory *sso;		/* aws_sso_token.c; NULL: nothing to remember yet */
 };
 
 struct aws_account {
@@ -274,24 +276,6 @@ void aws_walk_free(struct aws_walk *w); /* no callback; NULL is fine */
  */
 int aws_words_split(char **words, size_t max, char *room, const char *text, const char **why);
 
-/* The sources, each in the file behind it. */
-extern const struct aws_source aws_source_given;   /* aws_creds.c: keys of our configuration */
-extern const struct aws_source aws_source_env;	   /* aws_creds.c */
-extern const struct aws_source aws_source_shared;  /* aws_creds.c: the credentials file */
-extern const struct aws_source aws_source_config;  /* aws_creds.c: the config file */
-extern const struct aws_source aws_source_not_yet; /* aws_creds.c: names what this version lacks */
-extern const struct aws_source
-	aws_source_role; /* aws_role.c: role_arn with source_profile or credential_source */
-extern const struct aws_source
-	aws_source_web; /* aws_web.c: a web identity token file, of env or profile */
-extern const struct aws_source aws_source_sso;	     /* aws_sso.c */
-extern const struct aws_source aws_source_process;   /* aws_process.c */
-extern const struct aws_source aws_source_container; /* aws_container.c */
-extern const struct aws_source aws_source_imds;	     /* aws_imds.c */
-extern const struct aws_source *const aws_sources[]; /* aws_chain.c: all, in the AWS CLI's order */
-extern const struct aws_source
-	*const aws_sources_of_profile[]; /* those that a source_profile may use */
-
 /*
  * aws_watch.c: inotify on what a person is waited for. Calls acc->changed when the file appears or is written, or its folder
  * is made; one-shot per aws_watch_add(). Several files may be watched (at most 8; beyond, the 5 s poll of the tunnel serves).
@@ -308,6 +292,103 @@ void aws_watch_add(struct aws_account *acc, const char *path);
 void aws_watch_add_since(struct aws_account *acc, const char *path,
 			 const struct aws_watch_seen *seen);
 void aws_watch_free(struct aws_account *acc); /* no callback; NULL watch is fine */
+
+/*
+ * aws_assume.c: what both ways to take on a role share: the cache, then whoever is to ask STS, then the cache again.
+ * Within the state of a step; @w's step is ended by it.
+ */
+struct aws_assume;
+struct aws_assume_how {
+	enum aws_op op;
+	void (*miss)(struct aws_assume
+			     *s); /* the cache has nothing: get ready, then aws_assume_call() */
+	/* STS refused: mend @e's hint. Return: false: something else is under way, the step goes on */
+	bool (*failed)(struct aws_assume *s, struct aws_error *e);
+	/* Right before the step is ended: with @error, or @c. May be NULL */
+	void (*ending)(struct aws_assume *s, const struct aws_error *error,
+		       const struct aws_creds *c);
+};
+struct aws_assume {
+	struct aws_walk *w;
+	const struct aws_assume_how *how;
+	json_t *args; /* of the request, as far as they are configured: they name the file; RoleArn is one */
+	struct aws_cache cache;
+	aws_call call; /* 0: none */
+	struct aws_creds got;
+};
+/** aws_assume_init() - takes @args, also on failure. Return: as aws_cache_init() */
+int aws_assume_init(struct aws_assume *s, struct aws_walk *w, const struct aws_assume_how *how,
+		    json_t *args);
+/** aws_assume_again() - look into the cache: for the first time, or once more */
+void aws_assume_again(struct aws_assume *s);
+/** aws_assume_call() - ask STS, with one more argument unless @name is NULL; @value is secret */
+void aws_assume_call(struct aws_assume *s, const struct aws_creds *as, const char *name,
+		     const char *value);
+void aws_assume_found(struct aws_assume *s, const struct aws_creds *c); /* copies; ends the step */
+void aws_assume_fail(struct aws_assume *s, const struct aws_error *error); /* ends the step */
+void aws_assume_end(struct aws_assume *s); /* drops all; all zero is fine */
+
+/*
+ * aws_mfa.c: the code of a person's MFA device. One step asks for all that want the same file of the cache; the others get
+ * what came of it, also the error: its question is the same.
+ */
+struct aws_mfa;
+struct aws_mfa_how {
+	void (*code)(void *arg, const char *code);		  /* typed by the person; secret */
+	void (*failed)(void *arg, const struct aws_error *error); /* nobody answered */
+	/* another one has asked: @error or @c, or both NULL: it has gone before it knew. Begin again then */
+	void (*told)(void *arg, const struct aws_error *error, const struct aws_creds *c);
+};
+struct aws_mfa {
+	struct aws_account *acc;
+	const struct aws_mfa_how *how;
+	void *arg;
+	const char *serial, *path;  /* of the device, of the cache's file; borrowed */
+	struct aws_watch_seen seen; /* path's file, before it was read */
+	handle question;	    /* 0: none */
+	unsigned tries;
+	char why[128];	       /* the last answer was none; "" */
+	struct list_node node; /* in aws->mfa, or in the leader's */
+	struct list followers; /* of struct aws_mfa */
+	bool is_leader;
+	struct loop_task tell;
+	struct aws_creds given;
+	struct aws_error error;
+};
+void aws_mfa_init(struct aws_mfa *m, struct aws_account *acc, const char *serial, const char *path,
+		  const struct aws_mfa_how *how, void *arg);
+/** aws_mfa_lead() - Return: false if another one asks already: told() will be called */
+bool aws_mfa_lead(struct aws_mfa *m);
+/** aws_mfa_ask() - code() or failed() will be called, failed() also from within: the last thing that the caller does */
+void aws_mfa_ask(struct aws_mfa *m);
+/** aws_mfa_refused() - STS refused with @e, whose hint is mended if that is for the code. Return: true if the person may give
+ * another one: aws_mfa_ask() */
+bool aws_mfa_refused(struct aws_mfa *m, struct aws_error *e);
+/** aws_mfa_over() - what came of it, for those who wait */
+void aws_mfa_over(struct aws_mfa *m, const struct aws_error *error, const struct aws_creds *c);
+void aws_mfa_fini(struct aws_mfa *m);
+
+/** aws_role_applies() - does a profile assume a role (not by web identity)? */
+bool aws_role_applies(const struct aws_profile *p);
+
+/* The sources, each in the file behind it. */
+extern const struct aws_source aws_source_given;  /* aws_creds.c: keys of our configuration */
+extern const struct aws_source aws_source_env;	  /* aws_creds.c */
+extern const struct aws_source aws_source_shared; /* aws_creds.c: the credentials file */
+extern const struct aws_source aws_source_config; /* aws_creds.c: the config file */
+extern const struct aws_source
+	aws_source_role; /* aws_role.c: role_arn with source_profile or credential_source */
+extern const struct aws_source
+	aws_source_lacking; /* aws_role.c: the last one of a source_profile: it must have credentials */
+extern const struct aws_source
+	aws_source_web; /* aws_web.c: a web identity token file, of env or profile */
+extern const struct aws_source aws_source_sso;	     /* aws_sso.c */
+extern const struct aws_source aws_source_process;   /* aws_process.c */
+extern const struct aws_source aws_source_container; /* aws_container.c */
+extern const struct aws_source aws_source_imds;	     /* aws_imds.c */
+extern const struct aws_source *const aws_sources[]; /* aws_chain.c: all, in the AWS CLI's order */
+extern const struct aws_source
+	*const aws_sources_of_profile[]; /* those that a source_profile may use */
 
 /* ---- endpoints ---- */
 

@@ -2,8 +2,7 @@
 /*
  * Cases: the chain's order in every combination of the four places; a profile chosen by flag switches the environment off;
  * AWS_PROFILE before AWS_DEFAULT_PROFILE; moved files and ~; tokens; partial keys; unknown profile; broken and unreadable
- * files, FIFOs, folders, links, files that are too large; providers that are not there yet are named, not passed over; keys
- * with blanks; what the hint lists.
+ * files, FIFOs, folders, links, files that are too large; keys with blanks; what the hint lists.
  */
 #include "tests/unit/aws/aws_fixture.h"
 
@@ -198,28 +197,6 @@ static void test_odd_files(void **state)
 	free(large);
 }
 
-static void test_unsupported(void **state)
-{
-	static const struct {
-		const char *config, *what;
-	} cases[] = {
-		{ "[profile x]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = y\n",
-		  "role_arn" },
-	};
-	const struct aws_account_opts x = { .profile = "x" };
-	struct fx *f = *state;
-
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		fx_write(f, "credentials", "");
-		fx_write(f, "config", cases[i].config);
-		expect_error(f, &x, cases[i].what, "aws configure export-credentials --profile x");
-		/* they come before the credentials file's keys */
-		fx_write(f, "credentials",
-			 "[x]\naws_access_key_id = K\naws_secret_access_key = s\n");
-		expect_error(f, &x, cases[i].what, "");
-	}
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fx_setup, fx_teardown)
 
 int main(void)
@@ -227,7 +204,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_order),     CASE(test_profile_names), CASE(test_paths),
 		CASE(test_missing),   CASE(test_partial),	CASE(test_unreadable),
-		CASE(test_odd_files), CASE(test_unsupported),
+		CASE(test_odd_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
