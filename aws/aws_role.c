@@ -210,8 +210,7 @@ static int args_make(json_t **out, const struct aws_profile *p, struct aws_error
 		const char *value = aws_profile_get(p, arguments[i].key);
 
 		if (value && json_object_set_new(args, arguments[i].member, json_string(value)) < 0)
-			err = aws_error_set(e, ST_EAUTH, "%s of profile %s is not valid UTF-8",
-					    arguments[i].key, text_safe(p->name).s);
+			err = aws_error_set(e, ST_ENOMEM, "%s", st_strerror(ST_ENOMEM));
 	}
 	if (!err)
 		err = duration_put(args, p, e);

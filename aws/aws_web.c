@@ -142,7 +142,7 @@ static int web_init(struct aws_walk *w, struct web *web, const char *path, struc
 	args = json_pack("{s:s, s:s*}", "RoleArn", role, "RoleSessionName", session);
 	if (!args)
 		return aws_error_set(e, ST_EAUTH,
-				     "role_arn or role_session_name of profile %s is "
+				     "the role or the session's name of profile %s is "
 				     "not valid UTF-8",
 				     text_safe(w->profile.name).s);
 	if ((err = aws_assume_init(&web->assume, w, &how, args)) < 0)

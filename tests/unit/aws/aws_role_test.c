@@ -232,10 +232,6 @@ static const struct row {
 		  "plain") "source_profile = bob\nweb_identity_token_file = /nowhere\n"
 			   "[profile bob]\n" KEYS("AKIABOB"),
 	  .text = "the web identity token in /nowhere can't be read: No such file" },
-	{ .name = "an argument that is no text",
-	  .config = "[profile x]\n" ROLE("plain") "source_profile = bob\nexternal_id = "
-						  "\xff\n[profile bob]\n" KEYS("AKIABOB"),
-	  .text = "external_id of profile x is not valid UTF-8" },
 };
 
 static void check_sent(const struct row *r)
