@@ -76,6 +76,9 @@ struct aws_error {
 	char hint[512]; /* one line that says what to do; "" if nothing is known */
 };
 
+/** aws_error_line() - @before, text and hint as one line for a person; @before may be "" */
+void aws_error_line(char *out, size_t cap, const char *before, const struct aws_error *e);
+
 struct aws_session {
 	const char *session_id;
 	const char *token;	/* secret */

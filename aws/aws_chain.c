@@ -24,6 +24,7 @@
 #define TOLD_MAX 128U	 /* ours: sources of a profile and of its source profiles */
 #define WHY_MAX 1024U	 /* bytes of a source's reason; as aws_error.text */
 #define RENEW_PAUSE_S 30 /* ours: between tries to renew what still serves */
+#define SPARE_S 60	 /* ours: what lives so long may still be sent */
 
 /* clang-format off */
 const struct aws_source *const aws_sources[] = { /* one a line */
@@ -483,16 +484,22 @@ static struct aws_chain *chain_of(struct aws_account *acc)
 	return chain;
 }
 
+/* What is kept serves while it is renewed: a person may be asked for a code meanwhile. */
 static int chain_go(struct aws_chain *chain)
 {
 	struct loop *loop = chain->acc->aws->loop;
+	const bool same = chain->stamp == aws_profile_stamp(chain->acc);
+	const int64_t end_s = chain->kept.expires_s;
+	const bool serves = same && end_s && kept_lives(chain, end_s - SPARE_S);
+	int err;
 
-	if (chain->walk)
-		return 0;
-	if (kept_lives(chain, chain->refresh_s) && chain->stamp == aws_profile_stamp(chain->acc))
+	if (!chain->walk && !(same && kept_lives(chain, chain->refresh_s)) &&
+	    (err = walk_start(chain)) < 0)
+		return err;
+	if (serves || !chain->walk)
 		return loop_timer_set(loop, &chain->tell, loop_now_ms(loop));
 	loop_timer_cancel(loop, &chain->tell);
-	return walk_start(chain);
+	return 0;
 }
 
 int aws_chain_get(struct aws_account *acc, handle *out, const char *refused, aws_creds_fn *done,

@@ -147,6 +147,16 @@ int aws_error_set(struct aws_error *e, int err, const char *fmt, ...)
 	return err;
 }
 
+void aws_error_line(char *out, size_t cap, const char *before, const struct aws_error *e)
+{
+	size_t len = strlen(e->text);
+
+	if (len && e->hint[0] && e->text[len - 1] == '.')
+		len--;
+	snprintf(out, cap, "%s%s%.*s%s%s", before, *before ? ": " : "", (int)len, e->text,
+		 e->hint[0] ? "; " : "", e->hint);
+}
+
 void aws_error_hint(struct aws_error *e, const char *fmt, ...)
 {
 	va_list ap;
@@ -363,7 +373,8 @@ static void from_tls(struct aws_error *e, const struct aws_transport *t)
 
 static void from_proxy_answer(struct aws_error *e, const struct aws_transport *t)
 {
-	bool is_auth = t->connect_status == 407;
+	/* 401: what tinyproxy says of a wrong password */
+	bool is_auth = t->connect_status == 407 || t->connect_status == 401;
 
 	aws_error_set(e, is_auth ? ST_EAUTH : ST_EREFUSED,
 		      "the proxy %s:%u answered %ld to CONNECT %s:%u", t->endpoint->proxy_host,

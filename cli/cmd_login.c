@@ -53,7 +53,10 @@ static void code_show(void *arg, const struct aws_login_code *c)
 
 static void error_show(const struct cli_args *a, const struct aws_error *e)
 {
-	fprintf(stderr, "ssm-tun: %s%s%s\n", e->text, e->hint[0] ? "; " : "", e->hint);
+	char line[sizeof(e->text) + sizeof(e->hint) + 16];
+
+	aws_error_line(line, sizeof(line), "ssm-tun", e);
+	fprintf(stderr, "%s\n", line);
 	if (a->json)
 		print_json(json_pack("{s:s, s:b, s:s, s:s}", "event", "done", "ok", 0, "error",
 				     e->text, "hint", e->hint));

@@ -100,8 +100,7 @@ static void refused(struct vpc_rule *v, const struct aws_error *error)
 	const bool may_mend = error->retryable || error->person;
 	char text[sizeof(v->trouble)];
 
-	snprintf(text, sizeof(text), "%s%s%s", error->text, error->hint[0] ? "; " : "",
-		 error->hint);
+	aws_error_line(text, sizeof(text), "", error);
 	if (v->found) {
 		keep_known(v, text);
 		return;

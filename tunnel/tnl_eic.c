@@ -189,17 +189,18 @@ static void push_failed(struct tnl_eic *e, struct eic_pair *p, const struct aws_
 {
 	char text[TNL_TEXT_MAX + 256]; /* is cut */
 	struct tnl_fault f = { .err = error->err, .person = error->person, .text = text };
-	const char *hint = error->hint;
+	struct aws_error told = *error;
+	char before[1024];
 
 	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
 		if (strcmp(error->code, codes[i].code) == 0) {
 			f.err = codes[i].err;
-			hint = codes[i].hint;
+			text_copy(told.hint, sizeof(told.hint), codes[i].hint);
 		}
 	f.for_good = !f.person && is_final(f.err);
-	snprintf(text, sizeof(text), "%s: the key for %s@%s could not be pushed: %s%s%s",
-		 e->u->o.name, text_safe(e->u->o.ssh_user).s, text_safe(p->to.id).s, error->text,
-		 hint[0] != '\0' ? "; " : "", hint);
+	snprintf(before, sizeof(before), "%s: the key for %s@%s could not be pushed", e->u->o.name,
+		 text_safe(e->u->o.ssh_user).s, text_safe(p->to.id).s);
+	aws_error_line(text, sizeof(text), before, &told);
 	pair_fail(e, p, &f);
 }
 

@@ -77,8 +77,7 @@ static void not_found(struct tnl_target *t, const struct aws_error *e)
 		.text = text,
 	};
 
-	snprintf(text, sizeof(text), "%s: %s%s%s", t->u->o.name, e->text,
-		 e->hint[0] != '\0' ? "; " : "", e->hint);
+	aws_error_line(text, sizeof(text), t->u->o.name, e);
 	tell_all(t, &f);
 }
 

@@ -394,10 +394,10 @@ static void ask_failed(struct tnl_wire *w, const struct aws_error *e)
 	/* ST_ECLOSED: the target is not connected. It may be later, but who starts us wants to know now. */
 	f.for_good = !f.person &&
 		     (e->err == ST_EAUTH || e->err == ST_EPERM || e->err == ST_ENOENT ||
-		      e->err == ST_ECLOSED || (e->err == ST_ETLS && !e->retryable));
+		      e->err == ST_EINVAL || e->err == ST_ECLOSED ||
+		      (e->err == ST_ETLS && !e->retryable));
 	f.over = says_over(w, e);
-	snprintf(text, sizeof(text), "%s: %s%s%s", w->u->o.name, e->text,
-		 e->hint[0] != '\0' ? "; " : "", e->hint);
+	aws_error_line(text, sizeof(text), w->u->o.name, e);
 	wire_down(w, &f);
 }
 

@@ -345,13 +345,59 @@ static void test_sources(void **state)
 	}
 }
 
+/* Text and hint are one sentence after the other, without two marks between them. */
+static void test_line(void **state)
+{
+	static const struct {
+		const char *text, *hint, *before, *line;
+	} rows[] = {
+		{ "No.", "do it", "prod", "prod: No; do it" },
+		{ "No", "do it", "prod", "prod: No; do it" },
+		{ "No.", "", "", "No." },
+		{ "", "do it", "", "; do it" },
+	};
+	char line[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct aws_error e = { 0 };
+
+		strcpy(e.text, rows[i].text);
+		strcpy(e.hint, rows[i].hint);
+		aws_error_line(line, sizeof(line), rows[i].before, &e);
+		assert_string_equal(line, rows[i].line);
+	}
+	aws_error_line(line, 5, "prod", &(struct aws_error){ .text = "No." });
+	assert_string_equal(line, "prod");
+}
+
+/* tinyproxy answers a wrong password with 401, others with 407. */
+static void test_proxy(void **state)
+{
+	struct aws_endpoint at = { .url = (char[]){ "https://x.test/" },
+				   .host = "x.test",
+				   .port = 443 };
+	struct aws_transport t = { .code = CURLE_RECV_ERROR, .detail = "", .endpoint = &at };
+	struct aws_error e;
+
+	(void)state;
+	strcpy(at.proxy_host, "p.test");
+	for (long status = 401; status <= 407; status++) {
+		t.connect_status = status;
+		aws_error_from_transport(&e, &t);
+		assert_int_equal(e.err, status == 401 || status == 407 ? ST_EAUTH : ST_EREFUSED);
+		assert_int_equal(!strstr(e.hint, "password"), e.err != ST_EAUTH);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_codes),	     cmocka_unit_test(test_oauth),
 		cmocka_unit_test(test_without_code), cmocka_unit_test(test_foreign_text),
 		cmocka_unit_test(test_denials),	     cmocka_unit_test(test_clocks),
-		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_sources),	     cmocka_unit_test(test_line),
+		cmocka_unit_test(test_proxy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -326,4 +326,13 @@ static inline int fx_teardown(void **state)
 	return 0;
 }
 
+/* Turns of the loop until @cond, 20 s at most. */
+#define TURN_UNTIL(f, cond)                                                                        \
+	do {                                                                                       \
+		for (unsigned turns_ = 0; !(cond); turns_++) {                                     \
+			assert_true(turns_ < 400);                                                 \
+			assert_int_equal(loop_turn((f)->loop, 50), 0);                             \
+		}                                                                                  \
+	} while (0)
+
 #endif

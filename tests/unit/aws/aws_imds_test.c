@@ -367,7 +367,7 @@ static void test_used_on(void **state)
 		acc->skew_s = 605;
 		assert_int_equal(fx_get(f, acc, NULL, &c, &e), 0);
 		aws_creds_wipe(&c);
-		assert_int_equal(web.n_got, 6);
+		TURN_UNTIL(f, web.n_got == 6); /* the old ones served meanwhile */
 		aws_account_free(acc);
 	}
 }

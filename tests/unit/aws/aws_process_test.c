@@ -18,6 +18,8 @@
 #include "base/codec.h"
 #include "base/log.h"
 #include "runner/runner.h"
+#include <sys/stat.h>
+
 #include "tests/unit/aws/aws_fixture.h"
 
 #define WAIT_MS 10000
@@ -581,6 +583,38 @@ static void test_kept_without_end(void **state)
 	aws_account_free(acc);
 }
 
+/* The second run waits at the gate: what is kept serves meanwhile, until a minute before its end. */
+static void test_kept_while_renewed(void **state)
+{
+	struct fx *f = *state;
+	struct aws_account *acc;
+	char body[512], until[AWS_TIME_STR], gate[128];
+	int fd;
+
+	snprintf(gate, sizeof(gate), "%s/gate", f->home);
+	assert_int_equal(mkfifo(gate, 0600), 0);
+	assert_true((fd = open(gate, O_RDWR | O_CLOEXEC)) >= 0);
+	aws_time_print(until, (int64_t)time(NULL) + 3600);
+	snprintf(body, sizeof(body),
+		 "echo x >>$1/runs; n=$(wc -l <$1/runs); [ $n -gt 1 ] && read x <$1/gate\n"
+		 "echo '{\"Version\":1,\"AccessKeyId\":\"K'$n'\",\"SecretAccessKey\":\"s\","
+		 "\"Expiration\":\"%s\"}'",
+		 until);
+	program_set(f, body);
+	assert_int_equal(aws_account_new(&acc, f->aws, &none), 0);
+	expect_found(f, acc, NULL, "K1", NULL);
+	acc->skew_s = 3400;
+	for (int i = 0; i < 3; i++)
+		expect_found(f, acc, NULL, "K1", NULL);
+	assert_int_equal(f->jobs[SVC_AWS_PROCESS], 2);
+	acc->skew_s = 3550;
+	assert_int_equal(write(fd, "\n", 1), 1);
+	expect_found(f, acc, NULL, "K2", NULL);
+	assert_int_equal(f->jobs[SVC_AWS_PROCESS], 2);
+	close(fd);
+	aws_account_free(acc);
+}
+
 struct crowd {
 	struct fx *f;
 	unsigned told;
@@ -631,6 +665,7 @@ int main(void)
 		CASE(test_leaves_child),
 		CASE(test_surroundings),
 		CASE(test_kept),
+		CASE(test_kept_while_renewed),
 		CASE(test_kept_without_end),
 		CASE(test_one_for_all),
 	};

@@ -8,6 +8,15 @@
 
 #define KEYS(key_) "aws_access_key_id = " key_ "\naws_secret_access_key = role+secret\n"
 #define ROLE(name_) "role_arn = arn:aws:iam::123456789012:role/" name_ "\n"
+#define BOB "[profile bob]\n" KEYS("AKIABOB")
+/* Roles on roles: x on p1, p1 on p2 … on p7. Each has its own session name: else they are one in the cache. */
+#define LINK(n_, on_)                                                                              \
+	"[profile p" n_ "]\n" ROLE("any") "role_session_name = s" n_ "\nsource_profile = p" on_ "\n"
+#define CHAIN                                                                                      \
+	"[profile x]\n" ROLE("any") "source_profile = p1\n" LINK("1", "2") LINK("2", "3")          \
+		LINK("3", "4") LINK("4", "5") LINK("5", "6") LINK("6", "7")
+#define PROCESS                                                                                    \
+	"{\"Version\": 1, \"AccessKeyId\": \"AKIABOB\", \"SecretAccessKey\": \"role+secret\"}"
 #define IS(name_) "arn:aws:sts::123456789012:assumed-role/" name_ "/"
 
 static const char world[] =
@@ -71,58 +80,17 @@ static const struct row {
 	  .text = "load from profile y which has already been visited. Visited profiles: ['x', "
 		  "'y']" },
 	{ .name = "eight roles below",
-	  .config = "[profile x]\n" ROLE(
-		  "any") "source_profile = p1\n"
-			 "[profile p1]\n" ROLE(
-				 "any") "role_session_name = s1\nsource_profile = p2\n"
-					"[profile p2]\n" ROLE(
-						"any") "role_session_name = s2\nsource_profile = "
-						       "p3\n"
-						       "[profile p3]\n" ROLE(
-							       "any") "role_session_name = "
-								      "s3\nsource_profile = p4\n"
-								      "[profile p4]\n" ROLE(
-									      "any") "role_session_"
-										     "name = "
-										     "s4\nsource_"
-										     "profile = "
-										     "p5\n"
-										     "[profile "
-										     "p5]\n" ROLE(
-											     "any") "role_session_name = s5\nsource_profile = p6\n"
-												    "[profile p6]\n" ROLE(
-													    "any") "role_session_name = s6\nsource_profile = p7\n"
-														   "[profile p7]\n" ROLE(
-															   "any") "role_session_name = s7\nsource_profile = bob\n"
-																  "[profile bob]\n" KEYS(
-																	  "AKIABOB"),
+	  .config = CHAIN "[profile p7]\n" ROLE("any") "source_profile = bob\n" BOB,
 	  .arn = IS("any"),
 	  .calls = 8 },
 	{ .name = "one too many",
-	  .config = "[profile x]\n" ROLE(
-		  "any") "source_profile = p1\n"
-			 "[profile p1]\n" ROLE(
-				 "any") "source_profile = p2\n"
-					"[profile p2]\n" ROLE(
-						"any") "source_profile = p3\n"
-						       "[profile p3]\n" ROLE(
-							       "any") "source_profile = p4\n"
-								      "[profile p4]\n" ROLE(
-									      "any") "source_"
-										     "profile = "
-										     "p5\n"
-										     "[profile "
-										     "p5]\n" ROLE(
-											     "any") "source_profile = p6\n"
-												    "[profile p6]\n" ROLE(
-													    "any") "source_profile = p7\n"
-														   "[profile p7]\n" ROLE(
-															   "any") "source_profile = p8\n"
-																  "[profile p8]\n" ROLE(
-																	  "any") "source_profile = bob\n"
-																		 "[profile bob]\n" KEYS(
-																			 "AKIABOB"),
+	  .config = CHAIN LINK("7", "8") "[profile p8]\n" ROLE("any") "source_profile = bob\n" BOB,
 	  .text = "profile \"p8\": these are more than 8 roles on roles" },
+	{ .name = "a process as the source",
+	  .config = "[profile x]\n" ROLE("plain") "source_profile = y\n[profile y]\n"
+						  "credential_process = /bin/echo '" PROCESS "'\n",
+	  .arn = IS("plain"),
+	  .calls = 1 },
 	{ .name = "no such source",
 	  .config = "[profile x]\n" ROLE("plain") "source_profile = nobody\n",
 	  .text = "The source_profile \"nobody\" referenced in the profile \"x\" does not exist." },

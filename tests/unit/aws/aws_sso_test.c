@@ -71,14 +71,6 @@ static struct aws_account *account_of(struct fx *f, const char *profile, unsigne
 	return acc;
 }
 
-#define TURN_UNTIL(f, cond)                                                                        \
-	do {                                                                                       \
-		for (unsigned turns_ = 0; !(cond); turns_++) {                                     \
-			assert_true(turns_ < 400);                                                 \
-			assert_int_equal(loop_turn((f)->loop, 50), 0);                             \
-		}                                                                                  \
-	} while (0)
-
 static void ask(struct aws_account *acc, struct got *g)
 {
 	handle h;
