@@ -211,7 +211,7 @@ static int put_query(struct buf *b, const struct member *m, size_t n)
 
 static int get_write(struct aws_outgoing *out, const struct aws_op_row *row, const json_t *params)
 {
-	struct member m[QUERY_MAX];
+	struct member m[QUERY_MAX] = { 0 };
 	struct form f = { .row = row };
 	size_t n = 0;
 	int err = members_read(m, &n, row, params);

@@ -32,8 +32,9 @@
 #define STOP_MS 3000U
 
 static const char *const state_names[] = {
-	[TNL_DOWN] = "down",	   [TNL_STARTING] = "starting", [TNL_UP] = "up",
-	[TNL_WAITING] = "waiting for login", [TNL_FAILED] = "failed",
+	[TNL_DOWN] = "down",	 [TNL_STARTING] = "starting",
+	[TNL_UP] = "up",	 [TNL_WAITING] = "waiting for login",
+	[TNL_FAILED] = "failed",
 };
 static_assert(ARRAY_LEN(state_names) == TNL_STATE_N, "state_names[] and enum tnl_state differ");
 

@@ -392,10 +392,9 @@ static void ask_failed(struct tnl_wire *w, const struct aws_error *e)
 	struct tnl_fault f = { .err = e->err, .person = e->person, .text = text };
 
 	/* ST_ECLOSED: the target is not connected. It may be later, but who starts us wants to know now. */
-	f.for_good = !f.person &&
-		     (e->err == ST_EAUTH || e->err == ST_EPERM || e->err == ST_ENOENT ||
-		      e->err == ST_EINVAL || e->err == ST_ECLOSED ||
-		      (e->err == ST_ETLS && !e->retryable));
+	f.for_good = !f.person && (e->err == ST_EAUTH || e->err == ST_EPERM ||
+				   e->err == ST_ENOENT || e->err == ST_EINVAL ||
+				   e->err == ST_ECLOSED || (e->err == ST_ETLS && !e->retryable));
 	f.over = says_over(w, e);
 	aws_error_line(text, sizeof(text), w->u->o.name, e);
 	wire_down(w, &f);
