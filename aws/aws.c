@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * aws.c - libcurl's multi interface on our loop, and the accounts
- *
- * Theory of operation: libcurl says which descriptors it wants watched (socket callback) and is asked after every action
- * when it wants to be called again (curl_multi_timeout); both become a watch and a timer of our loop, so nothing wakes an
- * idle process. The timer callback of libcurl is not used: it does not repeat itself when a timer fired a moment early.
- * A connection stays usable for the next call; when no call was made for idle_ms the whole multi handle goes,
- * with its connections, TLS state and CA store. Finished transfers are taken from libcurl's queue outside its
- * callbacks, so that an owner's callback may make, cancel and free whatever it likes except the struct aws itself.
+ * aws.c - the beginning and end of everything, the allocators that wipe, and the accounts
  */
 #include "aws/aws.h"
 
@@ -37,161 +30,6 @@ static const struct aws_limits default_limits = {
 	.imds_quiet_ms = 60000,
 	.mfa_ms = 300000,
 };
-
-/* One descriptor that libcurl wants watched. */
-struct sock {
-	struct aws *aws;
-	loop_watch watch;
-	curl_socket_t fd;
-};
-
-static void multi_drain(struct aws *a)
-{
-	CURLMsg *msg;
-	int left;
-
-	while (a->multi && (msg = curl_multi_info_read(a->multi, &left)))
-		if (msg->msg == CURLMSG_DONE)
-			aws_call_done(a, msg->easy_handle, msg->data.result);
-}
-
-static void multi_arm(struct aws *a)
-{
-	long wait_ms = -1;
-
-	if (!a->multi || curl_multi_timeout(a->multi, &wait_ms) != CURLM_OK || wait_ms < 0) {
-		loop_timer_cancel(a->loop, &a->multi_timer);
-		return;
-	}
-	if (loop_timer_set(a->loop, &a->multi_timer, loop_now_ms(a->loop) + (uint64_t)wait_ms) < 0)
-		log_error("aws: no memory for a timer");
-}
-
-static void idle_arm(struct aws *a)
-{
-	uint32_t pos = 0;
-
-	if (!a->multi)
-		return;
-	if (hnd_next(&a->calls, &pos))
-		loop_timer_cancel(a->loop, &a->idle_timer);
-	else if (!loop_timer_armed(&a->idle_timer) &&
-		 loop_timer_set(a->loop, &a->idle_timer, loop_now_ms(a->loop) + a->limits.idle_ms) <
-			 0)
-		log_error("aws: no memory for a timer");
-}
-
-static void multi_act(struct aws *a, curl_socket_t fd, int what)
-{
-	int running;
-	CURLMcode rc = curl_multi_socket_action(a->multi, fd, what, &running);
-
-	if (rc != CURLM_OK)
-		log_error("aws: libcurl: %s", curl_multi_strerror(rc));
-	multi_drain(a);
-	multi_arm(a);
-	idle_arm(a);
-}
-
-static void on_socket(void *arg, uint32_t events, uint64_t now_ms)
-{
-	struct sock *s = arg;
-	int what = 0;
-
-	(void)now_ms;
-	if (events & EPOLLIN)
-		what |= CURL_CSELECT_IN;
-	if (events & EPOLLOUT)
-		what |= CURL_CSELECT_OUT;
-	if (events & (EPOLLERR | EPOLLHUP))
-		what |= CURL_CSELECT_ERR;
-	multi_act(s->aws, s->fd, what);
-}
-
-static void on_multi_timer(void *arg, uint64_t now_ms)
-{
-	(void)now_ms;
-	multi_act(arg, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static void sock_drop(struct aws *a, struct sock *s)
-{
-	if (!s)
-		return;
-	loop_fd_del(a->loop, &s->watch);
-	free(s);
-}
-
-static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *sock_arg)
-{
-	static const uint32_t events[] = {
-		[CURL_POLL_NONE] = 0,
-		[CURL_POLL_IN] = EPOLLIN,
-		[CURL_POLL_OUT] = EPOLLOUT,
-		[CURL_POLL_INOUT] = EPOLLIN | EPOLLOUT,
-	};
-	struct aws *a = arg;
-	struct sock *s = sock_arg;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		sock_drop(a, s);
-		curl_multi_assign(a->multi, fd, NULL);
-		return 0;
-	}
-	if (s)
-		return loop_fd_mod(a->loop, s->watch, events[what]) < 0 ? -1 : 0;
-	if (!(s = calloc(1, sizeof(*s))))
-		return -1;
-	*s = (struct sock){ .aws = a, .fd = fd };
-	if (loop_fd_add(a->loop, &s->watch, fd, events[what], on_socket, s) < 0) {
-		free(s);
-		return -1;
-	}
-	curl_multi_assign(a->multi, fd, s);
-	return 0;
-}
-
-static void multi_close(struct aws *a)
-{
-	CURLM *multi = a->multi;
-
-	if (!multi)
-		return;
-	curl_multi_cleanup(multi); /* still calls on_curl_socket */
-	a->multi = NULL;
-	loop_timer_cancel(a->loop, &a->multi_timer);
-	loop_timer_cancel(a->loop, &a->idle_timer);
-}
-
-static void on_idle(void *arg, uint64_t now_ms)
-{
-	struct aws *a = arg;
-	uint32_t pos = 0;
-
-	(void)now_ms;
-	if (hnd_next(&a->calls, &pos))
-		return;
-	multi_close(a);
-	malloc_trim(0); /* a CA store is thousands of small pieces: glibc keeps them otherwise */
-}
-
-CURLM *aws_multi(struct aws *a)
-{
-	if (a->multi)
-		return a->multi;
-	if (!(a->multi = curl_multi_init()))
-		return NULL;
-	curl_multi_setopt(a->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-	curl_multi_setopt(a->multi, CURLMOPT_SOCKETDATA, a);
-	return a->multi;
-}
-
-void aws_multi_kick(struct aws *a)
-{
-	multi_arm(a);
-	idle_arm(a);
-}
 
 void aws_free_wiping(void *p)
 {
@@ -251,8 +89,7 @@ int aws_new(struct aws **out, const struct aws_opts *opts)
 	list_init(&a->accounts);
 	list_init(&a->mfa);
 	hnd_init(&a->calls, AWS_CALLS_MAX);
-	loop_timer_init(&a->multi_timer, on_multi_timer, a);
-	loop_timer_init(&a->idle_timer, on_idle, a);
+	aws_multi_init(a);
 	*out = a;
 	return 0;
 fail_alloc:
@@ -271,7 +108,7 @@ void aws_free(struct aws *a)
 		aws_watch_free(container_of(it, struct aws_account, node));
 	}
 	aws_calls_drop(a, NULL);
-	multi_close(a);
+	aws_multi_close(a);
 	aws_sso_memory_free(a);
 	list_for_each (it, &a->accounts) {
 		container_of(it, struct aws_account, node)->aws = NULL;

@@ -7,7 +7,6 @@
  * among them. CURLOPT_VERBOSE is never set: it prints credentials. What we hold of secrets is wiped when the attempt ends,
  * libcurl's own copies by its allocator (aws.c).
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -71,7 +70,6 @@ static int on_new_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 	const struct aws_http *h = arg;
 
 	(void)purpose;
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (h->mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &h->mark, sizeof(h->mark)) < 0) {
 		log_sys("aws: mark of a socket");
 		return CURL_SOCKOPT_ERROR; /* unmarked it could be routed into our own device */
@@ -159,12 +157,13 @@ static bool headers_make(struct aws_http *h, const struct aws_http_send *s, cons
 
 #define SET(option, value) (curl_easy_setopt(h->easy, (option), (value)) == CURLE_OK)
 
-static bool set_callbacks(struct aws_http *h, void *owner)
+static bool set_callbacks(struct aws_http *h, struct aws *a, void *owner)
 {
 	return SET(CURLOPT_PRIVATE, owner) && SET(CURLOPT_WRITEFUNCTION, on_body) &&
 	       SET(CURLOPT_WRITEDATA, h) && SET(CURLOPT_HEADERFUNCTION, on_header) &&
 	       SET(CURLOPT_HEADERDATA, h) && SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket) &&
-	       SET(CURLOPT_SOCKOPTDATA, h) && SET(CURLOPT_ERRORBUFFER, h->text);
+	       SET(CURLOPT_SOCKOPTDATA, h) && SET(CURLOPT_OPENSOCKETFUNCTION, aws_socket_open) &&
+	       SET(CURLOPT_OPENSOCKETDATA, a) && SET(CURLOPT_ERRORBUFFER, h->text);
 }
 
 static bool set_body(struct aws_http *h, const struct aws_outgoing *o)
@@ -217,7 +216,7 @@ int aws_http_send(struct aws_http *h, struct aws *a, const struct aws_http_send 
 	h->mark = a->mark;
 	if (!multi || !(h->easy = curl_easy_init()))
 		return ST_ENOMEM;
-	if (set_callbacks(h, s->owner) && set_request(h, s) &&
+	if (set_callbacks(h, a, s->owner) && set_request(h, s) &&
 	    set_transport(h, s->at, MIN(a->limits.connect_ms, s->within_ms), s->within_ms) &&
 	    curl_multi_add_handle(multi, h->easy) == CURLM_OK)
 		return 0;

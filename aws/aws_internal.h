@@ -44,7 +44,9 @@ struct aws {
 	const char *(*getenv)(void *ctx, const char *name);
 	void *getenv_ctx;
 	uint32_t mark;
-	CURLM *multi; /* NULL while idle */
+	CURLM *multi;	   /* NULL while idle */
+	struct list socks; /* that libcurl wants watched */
+	bool dropped;	   /* one of them went in this action */
 	struct loop_timer multi_timer, idle_timer;
 	struct hnd_table calls; /* of struct call */
 	struct list accounts;
@@ -79,6 +81,12 @@ struct aws_account {
 /** aws_free_wiping() - free() that zeroes first: what jansson, libcurl and expat get as theirs */
 void aws_free_wiping(void *p);
 const char *aws_env(const struct aws *a, const char *name); /* NULL if unset or empty */
+/** aws_multi_init() - lists and timers; without a multi handle */
+void aws_multi_init(struct aws *a);
+/** aws_multi_close() - after the last call: the multi handle, its connections and watches; nothing without one */
+void aws_multi_close(struct aws *a);
+/** aws_socket_open() - CURLOPT_OPENSOCKETFUNCTION; @arg: the struct aws. See aws_multi.c for why */
+curl_socket_t aws_socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *at);
 /** aws_multi() - the multi handle, made when needed. Return: NULL if there is no memory */
 CURLM *aws_multi(struct aws *a);
 /** aws_multi_kick() - libcurl has new work: ask it when it wants to be called */

@@ -176,16 +176,26 @@ int loop_fd_mod(struct loop *loop, loop_watch watch, uint32_t events)
 	return 0;
 }
 
-void loop_fd_del(struct loop *loop, loop_watch *watch)
+static void watch_end(struct loop *loop, loop_watch *watch, bool may_be_closed)
 {
 	struct watch *w = hnd_del(&loop->watches, *watch);
 
 	*watch = 0;
 	if (!w)
 		return;
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) < 0)
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) < 0 && !may_be_closed)
 		log_sys("event loop: descriptor %d was closed before its watch", w->fd);
 	free(w);
+}
+
+void loop_fd_del(struct loop *loop, loop_watch *watch)
+{
+	watch_end(loop, watch, false);
+}
+
+void loop_fd_forget(struct loop *loop, loop_watch *watch)
+{
+	watch_end(loop, watch, true);
 }
 
 static void dispatch(struct loop *loop, const struct epoll_event *events, int n)

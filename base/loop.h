@@ -65,6 +65,8 @@ int loop_fd_add(struct loop *loop, loop_watch *out, int fd, uint32_t events, loo
 int loop_fd_mod(struct loop *loop, loop_watch watch, uint32_t events);
 /** loop_fd_del() - stop watching and set *@watch to 0; 0 or a stale watch is fine. Call before close(). */
 void loop_fd_del(struct loop *loop, loop_watch *watch);
+/** loop_fd_forget() - the same for a descriptor that its owner may have closed before, and none of our watches has its number */
+void loop_fd_forget(struct loop *loop, loop_watch *watch);
 
 /* A timer is part of its owner's struct; it must be cancelled before that is freed. */
 struct loop_timer {
