@@ -59,8 +59,8 @@ def aws_expiring(lab):
     cable, port = cuts_with_ends(lab, played, "AssumeRole", gap, n)
     # Ended before their time, as when an administrator revokes sessions: the service says so, the chain is asked again.
     played.do("set", life_s={"*": 3600})
+    time.sleep(gap)  # the keys at hand still are of the short life
     flow = Transfer(lab, port, "--up", RATE * 8, RATE)
-    time.sleep(gap)
     cut(lab, cable)
     since = played.play.serial()
     check(played.do("expire", source="AssumeRole")["expired"] > 0, "there was nothing to revoke")
