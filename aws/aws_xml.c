@@ -5,7 +5,8 @@
  * Theory of operation: a stack of the elements that are open. An element without children is its text; one with children is an
  * object of them, text between them is dropped; one whose children are list items ("item", "member", or the operation's own
  * name) is an array. Of two children with one name the last counts. Attributes are dropped. A document with a DOCTYPE is
- * refused: no service sends one, and entities are how XML is made to grow.
+ * refused: no service sends one, and entities are how XML is made to grow. A parser that was stopped still tells the end of
+ * an empty element: after an error nothing is done any more.
  */
 #include <expat.h>
 #include <stdlib.h>
@@ -48,13 +49,16 @@ static bool is_item(const struct reader *r, const char *name)
 static void XMLCALL on_start(void *arg, const char *name, const char **attributes)
 {
 	struct reader *r = arg;
-	struct element *e = &r->open[r->depth];
+	struct element *e;
 
 	(void)attributes;
+	if (r->err)
+		return;
 	if (r->depth == DEPTH_MAX || strlen(name) >= sizeof(e->name)) {
 		fail(r, ST_EFORMAT);
 		return;
 	}
+	e = &r->open[r->depth];
 	memcpy(e->name, name, strlen(name) + 1);
 	e->value = NULL;
 	r->depth++;
@@ -81,9 +85,13 @@ static bool put_child(const struct reader *r, struct element *parent, const char
 static void XMLCALL on_end(void *arg, const char *name)
 {
 	struct reader *r = arg;
-	struct element *e = &r->open[r->depth - 1];
-	json_t *value = e->value;
+	struct element *e;
+	json_t *value;
 
+	if (r->err)
+		return;
+	e = &r->open[r->depth - 1];
+	value = e->value;
 	if (!value)
 		value = json_stringn((const char *)buf_data(&r->text), r->text.len);
 	e->value = NULL;
@@ -100,7 +108,7 @@ static void XMLCALL on_end(void *arg, const char *name)
 static void XMLCALL on_text(void *arg, const char *s, int len)
 {
 	struct reader *r = arg;
-	int err = buf_put(&r->text, s, (size_t)len);
+	int err = r->err ? 0 : buf_put(&r->text, s, (size_t)len);
 
 	if (err < 0)
 		fail(r, err == ST_EFULL ? ST_EFORMAT : err);
