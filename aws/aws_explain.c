@@ -20,7 +20,8 @@
 #define KEEP_MS 60000U /* ours */
 
 struct aws_explain {
-	struct aws_account *acc;
+	struct aws *aws;	 /* whoever is told may free the account before us */
+	struct aws_account *acc; /* not for aws_explain_free() */
 	struct aws_error error;
 	struct region_text region;
 	char region_name[AWS_REGION_MAX]; /* where StartSession went */
@@ -191,7 +192,8 @@ int aws_explain_new(struct aws_explain **out, struct aws_account *acc,
 		return ST_ENOENT;
 	if (!(x = calloc(1, sizeof(*x))))
 		return ST_ENOMEM;
-	*x = (struct aws_explain){ .acc = acc,
+	*x = (struct aws_explain){ .aws = acc->aws,
+				   .acc = acc,
 				   .error = *error,
 				   .region = aws_region_text(at),
 				   .target = strdup(target),
@@ -213,8 +215,8 @@ void aws_explain_free(struct aws_explain *x)
 	if (!x)
 		return;
 	if (x->call)
-		aws_cancel(x->acc->aws, x->call);
-	loop_timer_cancel(x->acc->aws->loop, &x->end);
+		aws_cancel(x->aws, x->call);
+	loop_timer_cancel(x->aws->loop, &x->end);
 	free(x->target);
 	free(x);
 }

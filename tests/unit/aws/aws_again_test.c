@@ -3,8 +3,8 @@
  * Cases: a Retry-After; a cut answer of what may and what may not be repeated; a fetch is never repeated; a clock that is ahead, behind,
  * and right again, for one call and for several at once; expired credentials: with newer ones in the file, with the same, with keys of
  * the caller, for a call that is not signed; pages joined, an empty first one, too many, too large, expiring between two;
- * a target that is offline: since when, unknown, online, denied, in time or not, asked once, cancelled. No turn of the loop
- * takes a second.
+ * a target that is offline: since when, unknown, online, denied, in time or not, asked once, cancelled, its account freed by
+ * whoever is told. No turn of the loop takes a second.
  */
 #include <time.h>
 
@@ -359,6 +359,25 @@ static void test_offline_is_cancelled(void **state)
 	assert_int_equal(g.calls, 0);
 }
 
+/* The owner frees the account when it is told, in time or not, or from what was kept. */
+static void test_offline_and_freed(void **state)
+{
+	static const char *const targets[] = { "i-off.lost", "i-off.none", "i-off.hang" };
+	struct fx *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+		struct got g = { .to_free = plain_account(f) };
+		const struct aws_start s = { .target = targets[i] };
+
+		if (i == 0)
+			again(f, g.to_free, targets[i]);
+		assert_int_equal(aws_start_session(g.to_free, NULL, &s, on_session, &g), 0);
+		run_until(f, &g, 1);
+		assert_int_equal(g.error.err, ST_ECLOSED);
+		assert_int_equal(calls_under_way(f), 0);
+	}
+}
+
 /* 28 answers of 700 kB joined are the most that is done at a time. */
 static int teardown(void **state)
 {
@@ -386,6 +405,7 @@ int main(void)
 		CASE(test_offline_in_time),
 		CASE(test_offline_is_asked_once),
 		CASE(test_offline_is_cancelled),
+		CASE(test_offline_and_freed),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
