@@ -190,6 +190,13 @@ static bool set_request(struct aws_http *h, const struct aws_http_send *s)
 	return done;
 }
 
+/* Only what is in it: libcurl's own folder of CAs would count beside it. */
+static bool set_ca(struct aws_http *h, const char *ca)
+{
+	return !ca || (SET(CURLOPT_CAINFO, ca) && SET(CURLOPT_CAPATH, (char *)NULL) &&
+		       SET(CURLOPT_PROXY_CAINFO, ca) && SET(CURLOPT_PROXY_CAPATH, (char *)NULL));
+}
+
 static bool set_transport(struct aws_http *h, const struct aws_endpoint *at, uint32_t connect_ms,
 			  uint32_t within_ms)
 {
@@ -201,8 +208,7 @@ static bool set_transport(struct aws_http *h, const struct aws_endpoint *at, uin
 	       SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
 	       SET(CURLOPT_PROXY, at->proxy ? at->proxy : "") && SET(CURLOPT_NOPROXY, "") &&
 	       SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
-	       (!at->ca_bundle ||
-		(SET(CURLOPT_CAINFO, at->ca_bundle) && SET(CURLOPT_PROXY_CAINFO, at->ca_bundle))) &&
+	       set_ca(h, at->ca_bundle) &&
 	       (!h->resolve || SET(CURLOPT_RESOLVE, h->resolve)) &&
 	       SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) &&
 	       SET(CURLOPT_TIMEOUT_MS, (long)within_ms);

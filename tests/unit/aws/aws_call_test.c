@@ -3,9 +3,12 @@
  * Cases: StartSession, ResumeSession, TerminateSession and what each sends; session token, MaxPayloadBytes, chunked
  * answer; every code of the service and its hint; prefixed codes, codes in a header, clock skew; throttling that ends and
  * that does not; connections that break, 503, hang; garbage, too large and just not too large; redirects; TLS
- * with the right and the wrong CA; proxy with and without its password; closed port; unknown name; no region, no
+ * with the right and the wrong CA, with a bundle where the system would trust the server; proxy with and without its password; closed port; unknown name; no region, no
  * credentials; wrong secret; cancellation in each state; freeing in a callback; limit of calls; no wake-ups when idle.
  */
+#include <sched.h>
+#include <sys/mount.h>
+
 #include "tests/unit/aws/aws_served.h"
 
 static void test_start(void **state)
@@ -247,6 +250,38 @@ static void test_tls(void **state)
 	assert_non_null(strstr(g.error.hint, "/nonexistent/ca.pem"));
 }
 
+/* The system trusts the server's CA as well: a folder of its own lies over /etc/ssl/certs, in a mount namespace of this process. */
+static bool system_trusts(const char *ca, const char *folder)
+{
+	char command[512];
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return false;
+	snprintf(command, sizeof(command),
+		 "mkdir %s && cp %s /etc/ssl/certs/ca-certificates.crt %s && openssl rehash %s "
+		 ">/dev/null 2>&1",
+		 folder, ca, folder, folder);
+	return system(command) == 0 && mount(folder, "/etc/ssl/certs", NULL, MS_BIND, NULL) == 0;
+}
+
+/* With a CA bundle only what it holds is trusted, as by the AWS CLI and by our WebSocket. */
+static void test_bundle_alone(void **state)
+{
+	struct fx *f = *state;
+	char ca[160], folder[160];
+	struct got g;
+
+	snprintf(ca, sizeof(ca), "%s/ca.pem", server.folder);
+	snprintf(folder, sizeof(folder), "%s/certs", f->home);
+	if (!system_trusts(ca, folder))
+		skip();
+	assert_true(start(f, tls_account(f, "127.0.0.1", NULL), "i-ok").ok);
+	g = start(f, tls_account(f, "127.0.0.1", "/etc/ssl/certs/ca-certificates.crt"), "i-ok");
+	assert_int_equal(umount("/etc/ssl/certs"), 0);
+	assert_int_equal(g.error.err, ST_ETLS);
+}
+
 static void test_tls_to_a_plain_port(void **state)
 {
 	struct fx *f = *state;
@@ -474,6 +509,7 @@ int main(void)
 		CASE(test_hang),
 		CASE(test_nonsense),
 		CASE(test_tls),
+		CASE(test_bundle_alone),
 		CASE(test_tls_to_a_plain_port),
 		CASE(test_proxy),
 		CASE(test_no_connection),
