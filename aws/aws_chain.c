@@ -3,10 +3,11 @@
  * aws_chain.c - the chain of credential sources, who waits for it, and what it keeps
  *
  * Theory of operation: calls ask the chain for every attempt. What is known to expire is kept and given out until shortly
- * before that, or until a profile file changes; everything else is looked for anew, since a person may just have mended a
- * file. One walk is under way at a time, for all who wait. A walk asks its sources in turn: each answers, does not apply, or
- * fails, which ends the walk: going on would use another identity than the AWS CLI does. A role's source walks for its own
- * source profile, below it. What a source says is told once, and again when it says something else: calls are many.
+ * before that, or until a profile file changes: what was kept under an older one is no stand-in for what the new one fails to
+ * give. Everything else is looked for anew, since a person may just have mended a file. One walk is under way at a time, for
+ * all who wait. A walk asks its sources in turn: each answers, does not apply, or fails, which ends the walk: going on would use
+ * another identity than the AWS CLI does. A role's source walks for its own source profile, below it. What a source says is
+ * told once, and again when it says something else: calls are many.
  * Source: botocore 1.29 credentials.py create_credential_resolver(), RefreshableCredentials; aws-cli v2 has the same order
  */
 #include <stdarg.h>
@@ -79,6 +80,7 @@ struct aws_chain {
 	struct aws_creds kept; /* access_key NULL: none */
 	int64_t refresh_s;     /* Unix time from which on it is renewed */
 	uint64_t stamp;	       /* of the profile files when the last walk began */
+	uint64_t kept_stamp;   /* of those that led to what is kept */
 	struct hnd_table waits;
 	struct aws_walk *walk;
 	struct loop_timer tell; /* what is kept is given out from the loop */
@@ -375,6 +377,7 @@ static void keep(struct aws_chain *chain, const struct aws_creds *c)
 	if (!at_s || aws_creds_copy(&chain->kept, c) < 0)
 		return;
 	chain->refresh_s = at_s;
+	chain->kept_stamp = chain->stamp;
 }
 
 /* Are there kept ones, and is it not yet @until_s? 0: without end */
@@ -460,7 +463,9 @@ static int walk_start(struct aws_chain *chain)
 	chain->stamp = aws_profile_stamp(chain->acc);
 	/* An error of the files is told as the walk's. */
 	if (aws_profile_load(&w->profile, chain->acc, &w->error) < 0)
-		w->over = true;
+		w->over = true; /* in the middle of an edit: what is kept may serve */
+	else if (chain->kept_stamp != chain->stamp)
+		aws_creds_wipe(&chain->kept); /* they may name somebody else now */
 	files_look(&chain->files, &w->profile);
 	w->use_env = !w->profile.is_chosen;
 	if (walk_post(w) < 0) {

@@ -4,8 +4,9 @@
  *
  * Cases: every combination of environment, credentials file, process, config file, container and IMDS, for the default profile and a
  * chosen one: the same keys from the same source as botocore; odd files and environments the same way; a line for each
- * source with -v, told once, again when it changes; a changed file ends what is kept; a file open to all is warned of once; the
- * service's clock decides what has expired; waiters cancelled and accounts freed from callbacks; no secret in any line or error.
+ * source with -v, told once, again when it changes; a changed file ends what is kept, also when what it says now fails; a file
+ * open to all is warned of once; the service's clock decides what has expired; waiters cancelled and accounts freed from
+ * callbacks; no secret in any line or error.
  */
 #include <jansson.h>
 #include <time.h>
@@ -551,6 +552,29 @@ static void test_file_changes(void **state)
 	aws_account_free(acc);
 }
 
+/* What a profile said before it was changed is no stand-in for what it says now. */
+static void test_changed_and_failing(void **state)
+{
+	struct fx *f = *state;
+	struct aws_account *acc;
+	struct aws_creds c;
+	struct aws_error e;
+
+	fx_setenv(f, "AWS_CONTAINER_CREDENTIALS_FULL_URI", full);
+	assert_int_equal(aws_account_new(&acc, f->aws, &none), 0);
+	expect_key(f, acc, "CONTAINER");
+	fx_write(f, "config", "[default]\ncredential_process = /bin/false\n");
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(fx_get(f, acc, NULL, &c, &e), ST_EAUTH);
+		assert_non_null(strstr(e.text, "custom-process"));
+	}
+	fx_write(f, "config", "[default\n"); /* nor in the middle of an edit */
+	assert_int_equal(fx_get(f, acc, NULL, &c, &e), ST_EAUTH);
+	fx_write(f, "config", "");
+	expect_key(f, acc, "CONTAINER");
+	aws_account_free(acc);
+}
+
 /* Ours is wrong by an hour, and the account knows it: what has ended here has not there, and the other way round. */
 static void test_services_clock(void **state)
 {
@@ -693,7 +717,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(test_order),     CASE(test_odd),	       CASE(test_told),
-		CASE(test_open_file), CASE(test_file_changes), CASE(test_services_clock),
+		CASE(test_open_file), CASE(test_file_changes), CASE(test_changed_and_failing),
+		CASE(test_services_clock),
 		CASE(test_leavers),   CASE(test_no_secrets),
 	};
 
