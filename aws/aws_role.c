@@ -113,12 +113,23 @@ static bool was_visited(const struct aws_walk *w, const char *name)
 	return false;
 }
 
+static int endless(const struct aws_walk *w, const char *source, struct aws_error *e)
+{
+	char visited[512];
+
+	visited_write(visited, sizeof(visited), w);
+	return aws_error_set(e, ST_EAUTH,
+			     "Infinite loop in credential configuration detected. Attempting to "
+			     "load from profile %s which has already been visited. Visited "
+			     "profiles: [%s]",
+			     text_safe(source).s, visited);
+}
+
 /* A profile may be its own source if it has keys. Return: 0; ST_EAUTH with @e */
 static int source_check(const struct aws_walk *w, const char *source, struct aws_error *e)
 {
 	const struct text_safe name = text_safe(source);
 	struct aws_profile p;
-	char visited[512];
 
 	aws_profile_select(&p, &w->profile, source);
 	if (!p.exists)
@@ -126,14 +137,8 @@ static int source_check(const struct aws_walk *w, const char *source, struct aws
 				     "The source_profile \"%s\" referenced in the profile \"%s\" "
 				     "does not exist.",
 				     name.s, text_safe(w->profile.name).s);
-	if (was_visited(w, source) && (strcmp(source, w->profile.name) != 0 || !has_keys(&p))) {
-		visited_write(visited, sizeof(visited), w);
-		return aws_error_set(e, ST_EAUTH,
-				     "Infinite loop in credential configuration detected. "
-				     "Attempting to load from profile %s which has already been "
-				     "visited. Visited profiles: [%s]",
-				     name.s, visited);
-	}
+	if (was_visited(w, source) && (strcmp(source, w->profile.name) != 0 || !has_keys(&p)))
+		return endless(w, source, e);
 	if (w->depth + 1 > AWS_ROLES_MAX)
 		return aws_error_set(e, ST_EAUTH,
 				     "profile \"%s\": these are more than %u roles on roles",
@@ -364,6 +369,19 @@ static const struct aws_assume_how how = {
 
 /* ---- the step */
 
+/* Does a role above ask for a code for the very same file? It waits for us: we can't wait for it. */
+static bool is_asked_above(const struct aws_walk *w, const char *path)
+{
+	for (w = w->above; w; w = w->above) {
+		const struct role *r = w->state;
+
+		if (w->sources[w->at] == &aws_source_role && r->serial &&
+		    strcmp(r->assume.cache.path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Return: 0; an error code with @e */
 static int role_init(struct aws_walk *w, struct role *r, struct aws_error *e)
 {
@@ -377,6 +395,8 @@ static int role_init(struct aws_walk *w, struct role *r, struct aws_error *e)
 		return err;
 	if ((err = aws_assume_init(&r->assume, w, &how, args)) < 0)
 		return aws_error_set(e, err, "%s", st_strerror(err));
+	if (r->serial && is_asked_above(w, r->assume.cache.path))
+		return endless(w, w->profile.name, e);
 	r->has_mfa = r->serial != NULL;
 	if (r->has_mfa)
 		aws_mfa_init(&r->mfa, w->acc, r->serial, r->assume.cache.path, &mfa_how, r);

@@ -24,6 +24,8 @@ static const char config[] =
 	"[profile x]\nrole_arn = arn:aws:iam::123456789012:role/mfa\nsource_profile = bob\n"
 	"mfa_serial = " SERIAL "\n"
 	"[profile top]\nrole_arn = arn:aws:iam::123456789012:role/top\nsource_profile = x\n"
+	"[profile self]\nrole_arn = arn:aws:iam::123456789012:role/mfa\nsource_profile = x\n"
+	"mfa_serial = " SERIAL "\n"
 	"[profile bob]\naws_access_key_id = AKIABOB\naws_secret_access_key = role+secret\n";
 
 static int setup(void **state)
@@ -142,6 +144,20 @@ static void test_role_below(void **state)
 	/* The role below is the same for both. */
 	assert_int_equal(play_who(f, "x", &w), 0);
 	assert_int_equal(f->asked_n, 1);
+}
+
+/* A role on itself, by two profiles with one file of the cache: whoever asks for it does not wait for itself. */
+static void test_role_on_itself(void **state)
+{
+	struct fx *f = *state;
+	struct play_who w;
+
+	fx_says(f, "123456");
+	fx_says(f, "654321");
+	assert_int_equal(play_who(f, "self", &w), ST_EAUTH);
+	assert_false(w.error.retryable);
+	assert_non_null(strstr(w.error.text, "Infinite loop in credential configuration detected"));
+	assert_int_equal(f->asked_n, 0);
 }
 
 /* ---- several who ask ---- */
@@ -311,9 +327,9 @@ static void test_watched(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_codes),	CASE(test_role_below), CASE(test_one_question),
-		CASE(test_one_error),	CASE(test_asker_goes), CASE(test_both_go),
-		CASE(test_asked_again), CASE(test_watched),
+		CASE(test_codes),	 CASE(test_role_below),	 CASE(test_role_on_itself),
+		CASE(test_one_question), CASE(test_one_error),	 CASE(test_asker_goes),
+		CASE(test_both_go),	 CASE(test_asked_again), CASE(test_watched),
 	};
 
 	return cmocka_run_group_tests(tests, play_start, play_stop);
