@@ -60,6 +60,8 @@ static bool renew(struct call *c, const struct aws_error *error)
 		return true;
 	}
 	*c->refusal = *error;
+	/* EC2 says it of tokens and of requests that came too late; keys without a token have no end */
+	c->keys_ended = c->creds.token || strcmp(error->code, "RequestExpired") != 0;
 	aws_attempt_again(c, 0, "credentials have expired");
 	return true;
 }

@@ -164,7 +164,7 @@ static void ended_note(struct call *c)
 {
 	struct aws_account *acc = c->acc;
 
-	if (!c->refusal->person)
+	if (!c->refusal->person || !c->keys_ended)
 		return;
 	aws_chain_watch(acc);
 	free(acc->ended_key);

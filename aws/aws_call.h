@@ -33,6 +33,7 @@ struct call {
 	bool reset_clock;	   /* happens once */
 	char *refused;		   /* access key id that was called expired; once */
 	struct aws_error *refusal; /* with these words */
+	bool keys_ended;	   /* which can't be about the request's date alone */
 	struct aws_explain *explain;
 	json_t *joined; /* the pages so far */
 	unsigned pages;

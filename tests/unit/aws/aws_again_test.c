@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Cases: a Retry-After; a cut answer of what may and what may not be repeated; a fetch is never repeated; a clock that is ahead, behind,
- * and right again, for one call and for several at once; expired credentials: with newer ones in the file, with the same, with keys of
- * the caller, for a call that is not signed; pages joined, an empty first one, too many, too large, expiring between two;
+ * and right again, for one call and for several at once; expired credentials: with newer ones in the file, with the same, with keys that
+ * can't expire, with keys of the caller, for a call that is not signed; pages joined, an empty first one, too many, too large, expiring between two;
  * a target that is offline: since when, unknown, online, denied, in time or not, asked once, cancelled, its account freed by
  * whoever is told. No turn of the loop takes a second.
  */
@@ -176,6 +176,18 @@ static void test_expired(void **state)
 	assert_non_null(strstr(g.error.hint, "expired"));
 	g = start(f, file_account(f, NEW_KEYS), "i-expired");
 	assert_true(g.ok);
+}
+
+/* Keys without a token have no end: a request that came too late (of a machine that slept) does not take them away. */
+static void test_request_expired(void **state)
+{
+	struct fx *f = *state;
+	struct aws_account *acc = file_account(f, NEW_KEYS);
+	const struct got g = again(f, acc, "k-code.RequestExpired");
+
+	assert_string_equal(g.error.code, "RequestExpired");
+	assert_true(again(f, acc, "i-ok").ok);
+	aws_account_free(acc);
 }
 
 /* Someone mends the file while the request is out. */
@@ -398,6 +410,7 @@ int main(void)
 		CASE(test_clock),
 		CASE(test_clock_of_many),
 		CASE(test_expired),
+		CASE(test_request_expired),
 		CASE(test_expired_and_mended),
 		CASE(test_expired_elsewhere),
 		CASE(test_pages),
