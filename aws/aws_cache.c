@@ -240,9 +240,14 @@ static void on_read(void *arg, int err, const uint8_t *out, size_t len)
 		return;
 	}
 	memcpy(&mode, out, sizeof(mode));
-	if (take(c, out + sizeof(mode), len - sizeof(mode)) && mode & 077U) {
-		log_warn("aws: others may read or write %s (mode %03o): mended",
+	if (mode & 022U) { /* who knows whose credentials they are */
+		log_warn("aws: others may write %s (mode %03o): it is not used, and replaced",
 			 text_safe(c->path).s, mode);
+		tell(c);
+		return;
+	}
+	if (take(c, out + sizeof(mode), len - sizeof(mode)) && mode & 077U) {
+		log_warn("aws: others may read %s (mode %03o): mended", text_safe(c->path).s, mode);
 		if (write_start(c, out + sizeof(mode), len - sizeof(mode)) == 0)
 			return;
 	}

@@ -202,7 +202,7 @@ void aws_cache_fini(
 	struct aws_cache *c); /* ends what is under way without callback; all zero is fine */
 /**
  * aws_cache_get() - look there. Nothing is found if there is no file, it makes no sense, or what it keeps ends within
- * AWS_CACHE_MIN_S or was refused by a service. One that others may read is mended.
+ * AWS_CACHE_MIN_S or was refused by a service, or others may write it. One that others may read is mended.
  * Return: 0, and done() will be called; else there is nothing, and it will not
  */
 int aws_cache_get(struct aws_cache *c);
