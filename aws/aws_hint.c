@@ -28,6 +28,25 @@ struct region_text aws_region_text(const struct aws_endpoint *at)
 	return t;
 }
 
+struct shell_word aws_shell_word(const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_@%+=:,./-";
+	const struct text_safe safe = text_safe(word);
+	const size_t cap = sizeof(((struct shell_word *)0)->s);
+	struct shell_word out = { "" };
+	size_t n = 0;
+
+	if (*word && *word != '-' && strspn(word, plain) == strlen(word) &&
+	    text_copy(out.s, cap, word))
+		return out;
+	out.s[n++] = '\'';
+	for (const char *c = safe.s; *c && n + 6 < cap; c++)
+		n += (size_t)snprintf(out.s + n, cap - n, *c == '\'' ? "'\\''" : "%c", *c);
+	snprintf(out.s + n, cap - n, "'");
+	return out;
+}
+
 /* ---- no permission ---- */
 
 /* What a message says: "… is not authorized to perform: A on resource: R because no P allows the A action", "… with an
@@ -137,27 +156,12 @@ static void hint_unknown_key(struct aws_error *e, const struct aws_failure *f)
 			       aws_region_text(f->at).s);
 }
 
-/* " --profile 'x y'" as a shell wants it, or nothing for the default. */
-static void profile_option(char *out, size_t cap, const char *profile)
-{
-	const struct text_safe name = text_safe(profile ? profile : "default");
-	const bool plain =
-		strspn(name.s,
-		       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@+=,/:") ==
-		strlen(name.s);
-
-	if (strcmp(name.s, "default") == 0)
-		out[0] = '\0';
-	else
-		snprintf(out, cap, plain ? " --profile %s" : " --profile '%s'", name.s);
-}
-
 static void hint_login(struct aws_error *e, const struct aws_failure *f)
 {
-	char option[TEXT_SAFE_MAX + 32];
-
-	profile_option(option, sizeof(option), f->profile);
-	aws_error_hint(e, "run: aws sso login%s", option);
+	if (f->profile && strcmp(f->profile, "default") != 0)
+		aws_error_hint(e, "run: aws sso login --profile %s", aws_shell_word(f->profile).s);
+	else
+		aws_error_hint(e, "run: aws sso login");
 }
 
 static void hint_expired(struct aws_error *e, const struct aws_failure *f)

@@ -713,6 +713,11 @@ struct region_text {
 	char s[AWS_REGION_MAX + 80];
 };
 struct region_text aws_region_text(const struct aws_endpoint *at);
+/* A word in a line that a person is to run: as it is, or in single quotes; by value */
+struct shell_word {
+	char s[160];
+};
+struct shell_word aws_shell_word(const char *word);
 /** aws_error_set() - everything else is cleared. Return: @err */
 int aws_error_set(struct aws_error *e, int err, const char *fmt, ...) ST_PRINTF(3, 4);
 void aws_error_hint(struct aws_error *e, const char *fmt, ...) ST_PRINTF(2, 3);

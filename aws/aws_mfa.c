@@ -64,7 +64,7 @@ bool aws_mfa_lead(struct aws_mfa *m)
 
 static void not_given(struct aws_mfa *m, const char *why)
 {
-	const struct text_safe profile = text_safe(aws_account_profile(m->acc));
+	const struct shell_word profile = aws_shell_word(aws_account_profile(m->acc));
 	struct aws_error e;
 
 	aws_error_set(&e, ST_EAUTH, "AssumeRole needs a code of the MFA device %s: %s",
@@ -146,7 +146,7 @@ void aws_mfa_ask(struct aws_mfa *m)
 
 bool aws_mfa_refused(struct aws_mfa *m, struct aws_error *e)
 {
-	const struct text_safe profile = text_safe(aws_account_profile(m->acc));
+	const struct shell_word profile = aws_shell_word(aws_account_profile(m->acc));
 	const char *why = strstr(e->text, "MultiFactorAuthentication failed");
 
 	if (e->err != ST_EPERM || !why)

@@ -169,30 +169,10 @@ void aws_sso_fini(struct aws_sso *s)
 	*s = (struct aws_sso){ 0 };
 }
 
-/* As a shell wants it: as it is, or in single quotes. */
-static void quote(char *out, size_t cap, const char *word)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789_@%+=:,./-";
-	const bool bare = *word && *word != '-' && strspn(word, plain) == strlen(word);
-	size_t n = 0;
-
-	if (bare) {
-		text_copy(out, cap, word);
-		return;
-	}
-	out[n++] = '\'';
-	for (; *word && n + 6 < cap; word++)
-		n += (size_t)snprintf(out + n, cap - n, *word == '\'' ? "'\\''" : "%c", *word);
-	snprintf(out + n, cap - n, "'");
-}
-
 void aws_login_hint(struct aws_error *error, const char *profile)
 {
-	const struct text_safe safe = text_safe(profile);
-	char word[160];
+	const struct shell_word word = aws_shell_word(profile);
 
-	quote(word, sizeof(word), safe.s);
-	aws_error_hint(error, "log in: aws sso login --profile %s (or: ssm-tun login %s)", word,
-		       word);
+	aws_error_hint(error, "log in: aws sso login --profile %s (or: ssm-tun login %s)", word.s,
+		       word.s);
 }

@@ -328,6 +328,8 @@ static void test_sources(void **state)
 	} cases[] = {
 		{ "sso", "dev", "run: aws sso login --profile dev" },
 		{ "sso", "default", "run: aws sso login" },
+		{ "sso", "x'; reboot #", "run: aws sso login --profile 'x'\\''; reboot #'" },
+		{ "sso", "-x", "run: aws sso login --profile '-x'" },
 		{ "env", "dev", "the environment have expired" },
 		{ "assume-role", "dev", "credentials of assume-role have expired" },
 		{ NULL, NULL, "the temporary credentials have expired" },
