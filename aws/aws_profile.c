@@ -148,7 +148,8 @@ int aws_profile_load(struct aws_profile *p, const struct aws_account *acc, struc
 	if (is_named && !p->exists) {
 		err = aws_error_set(error, ST_EAUTH, "The config profile (%s) could not be found",
 				    text_safe(p->name).s);
-		aws_error_hint(error, "looked in %s and %s", p->config_path, p->creds_path);
+		aws_error_hint(error, "looked in %s and %s", text_safe(p->config_path).s,
+			       text_safe(p->creds_path).s);
 		goto fail;
 	}
 	return 0;
