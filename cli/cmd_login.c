@@ -113,6 +113,7 @@ static int login(const struct cli_args *a, struct identity *id)
 {
 	static const struct aws_login_events events = { .code = code_show, .done = done_show };
 	const bool is_root = geteuid() == 0;
+	const char *env[IDENTITY_ENV_MAX + 1];
 	const struct session_caller caller = {
 		.uid = id->uid,
 		.gid = is_root ? id->gid : getegid(), /* newgrp(1) */
@@ -121,15 +122,16 @@ static int login(const struct cli_args *a, struct identity *id)
 		.home = id->home,
 		.user = id->user,
 		.shell = id->shell,
-		.env = (const char *const *)id->env,
+		.env = env,
 		.getenv = identity_getenv,
 		.getenv_ctx = id,
 	};
 	struct cli_args args = *a;
 	struct session *s;
-	int r = session_new(&s, &caller);
+	int r;
 
-	if (r < 0)
+	identity_job_env(id, env);
+	if ((r = session_new(&s, &caller)) < 0)
 		return CLI_FAILED;
 	r = is_root ? identity_assume(id, false) : 0;
 	if (r == 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* cli_test.c - durations, and what the command line refuses and with which status */
+/* cli_test.c - durations, what the command line refuses and with which status, and what the programs of a login see */
 #include "cli/cli.h"
 
 #include <setjmp.h>
@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -112,11 +114,90 @@ static void refusals(void **state)
 	}
 }
 
+/* ---- login ---- */
+
+/* @text in @folder, which a shell may run. */
+static void file_write(const char *folder, const char *name, const char *text)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fchmod(fileno(f), 0700), 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void file_read_and_remove(const char *folder, const char *name, char *out, size_t cap)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "r");
+	out[0] = 0;
+	if (f) {
+		out[fread(out, 1, cap - 1, f)] = 0;
+		fclose(f);
+	}
+	unlink(path);
+}
+
+/* A login forbids dumps for its whole process: a child's. */
+static int login(const char *folder, const char *profile)
+{
+	const char *const words[] = { "login", profile, NULL };
+	char path[128], out[4096];
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		snprintf(path, sizeof(path), "%s/config", folder);
+		setenv("AWS_CONFIG_FILE", path, 1);
+		setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials", 1);
+		setenv("AWS_SECRET_ACCESS_KEY", "PLANTED", 1);
+		setenv("AWS_SESSION_TOKEN", "PLANTED", 1);
+		setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "PLANTED", 1);
+		setenv("HTTPS_PROXY", "http://me:PLANTED@proxy.test:8080", 1);
+		unsetenv("SUDO_UID");
+		status = run(words, out, sizeof(out));
+		_exit(status ? status : strstr(out, "PLANTED") != NULL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* The programs that a login starts see what leads to the files, and no secret. */
+static void login_environment(void **state)
+{
+	char folder[] = "/tmp/cli-login-XXXXXX", text[512], seen[8192];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(text, sizeof(text),
+		 "#!/bin/sh\ntr '\\0' '\\n' </proc/$$/environ >%s/seen\necho '{\"Version\":1,"
+		 "\"AccessKeyId\":\"AKID\",\"SecretAccessKey\":\"s\"}'\n",
+		 folder);
+	file_write(folder, "program", text);
+	snprintf(text, sizeof(text), "[profile p]\ncredential_process = %s/program\n", folder);
+	file_write(folder, "config", text);
+	assert_int_equal(login(folder, "p"), 0);
+	file_read_and_remove(folder, "seen", seen, sizeof(seen));
+	file_read_and_remove(folder, "program", text, sizeof(text));
+	file_read_and_remove(folder, "config", text, sizeof(text));
+	assert_int_equal(rmdir(folder), 0);
+	assert_non_null(strstr(seen, "AWS_CONFIG_FILE="));
+	assert_null(strstr(seen, "PLANTED"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(durations),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(login_environment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
