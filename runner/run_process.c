@@ -251,7 +251,7 @@ static int job_new(struct serve *s, const struct run_request *req, const uint8_t
 		return ST_ENOMEM;
 	*job = (struct job){ .serve = s, .id = req->id, .kind = req->kind, .in_len = req->len };
 	loop_timer_init(&job->deadline, on_deadline, job);
-	buf_init(&job->out, sizeof(struct run_answer) + RUN_DATA_MAX);
+	buf_init_secret(&job->out, sizeof(struct run_answer) + RUN_DATA_MAX);
 	if (!(job->in = malloc(req->len + 1U)))
 		goto fail;
 	memcpy(job->in, data, req->len);
