@@ -9,7 +9,8 @@
  * = or : make the whole file unreadable, and so does a byte that is not UTF-8. Blanks are Unicode's (a no-break space that was
  * pasted is one). Values are never unquoted. What stands in [DEFAULT] counts in every section that lacks it. A value that
  * begins with '\n' is a nested section, and each of its lines needs a =. Ours: a NUL byte is refused, and of a key
- * only A to Z are lower-cased.
+ * only A to Z are lower-cased. What was given is found by a hash table while the file is read, and values grow by doubling: large
+ * organisations have thousands of profiles, and a file is read for each attempt of a call.
  * Source: CPython 3.11 Lib/configparser.py _read(); botocore 1.29 configloader.py raw_config_parse(), build_profile_map()
  */
 #include <ctype.h>
@@ -28,6 +29,7 @@ struct item {
 	char *section;
 	char *key;
 	char *value;
+	size_t of;     /* of a key: its section's place; one for all of [DEFAULT] */
 	uint32_t line; /* from 1 */
 };
 
@@ -43,8 +45,12 @@ struct span {
 
 struct reader {
 	struct aws_ini *ini;
-	size_t section_at;  /* SIZE_MAX before the first header */
-	size_t blank_lines; /* inside the current value, kept only if more follows */
+	size_t section_at;	     /* SIZE_MAX before the first header */
+	size_t of;		     /* struct item's, for the keys that follow */
+	size_t blank_lines;	     /* inside the current value, kept only if more follows */
+	size_t value_len, value_cap; /* of the current value */
+	uint32_t *slots;	     /* places of items, and 1, by hash; 0: free */
+	size_t mask;		     /* slots - 1 */
 	bool in_value;
 	size_t indent; /* of the current key, in characters */
 	uint32_t line;
@@ -109,6 +115,11 @@ static char *span_dup(struct span s)
 	return strndup(s.p, s.len);
 }
 
+static struct span span_of(const char *text)
+{
+	return (struct span){ text, strlen(text) };
+}
+
 static bool span_is(struct span s, const char *text)
 {
 	return text && strlen(text) == s.len && memcmp(text, s.p, s.len) == 0;
@@ -131,9 +142,53 @@ void aws_ini_free(struct aws_ini *ini)
 	free(ini);
 }
 
+/* ---- what was given already ---- */
+
+#define OF_HEADERS SIZE_MAX	  /* struct item's of, for headers */
+#define OF_DEFAULT (SIZE_MAX - 1) /* and for keys of [DEFAULT] */
+
+static size_t hash(size_t of, struct span name) /* FNV-1a */
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (of * UINT64_C(0x9e3779b97f4a7c15));
+
+	for (size_t i = 0; i < name.len; i++)
+		h = (h ^ (unsigned char)name.p[i]) * UINT64_C(0x100000001b3);
+	return (size_t)(h ^ h >> 32);
+}
+
+/* The slot of a section or key, or the free one where it would be. There are twice as many slots as lines. */
+static uint32_t *slot_find(const struct reader *r, size_t of, struct span name)
+{
+	size_t at = hash(of, name);
+
+	for (;; at++) {
+		uint32_t *slot = &r->slots[at & r->mask];
+		const struct item *it = *slot ? &r->ini->items[*slot - 1] : NULL;
+
+		if (!it || (it->of == of && span_is(name, it->key ? it->key : it->section)))
+			return slot;
+	}
+}
+
+static bool slots_make(struct reader *r, const char *text, size_t len)
+{
+	size_t lines = 1, n = 64;
+
+	for (size_t i = 0; i < len; i++)
+		lines += text[i] == '\n' || text[i] == '\r';
+	while (n < 2 * MIN(lines, (size_t)INI_ITEMS_MAX))
+		n *= 2;
+	r->mask = n - 1;
+	return (r->slots = calloc(n, sizeof(*r->slots))) != NULL;
+}
+
 static int ini_add(struct reader *r, char *section, char *key, char *value)
 {
-	struct item it = { .section = section, .key = key, .value = value, .line = r->line };
+	struct item it = { .section = section,
+			   .key = key,
+			   .value = value,
+			   .of = key ? r->of : OF_HEADERS,
+			   .line = r->line };
 	struct aws_ini *ini = r->ini;
 
 	if ((!section && !key) || (key && !value) || ini->n >= INI_ITEMS_MAX)
@@ -148,6 +203,7 @@ static int ini_add(struct reader *r, char *section, char *key, char *value)
 		ini->cap = cap;
 	}
 	ini->items[ini->n++] = it;
+	*slot_find(r, it.of, span_of(key ? key : section)) = (uint32_t)ini->n;
 	return 0;
 fail:
 	item_fini(&it);
@@ -172,10 +228,11 @@ static int read_header(struct reader *r, struct span line)
 	if (!end || end == line.p + 1)
 		return ST_EFORMAT;
 	name = (struct span){ line.p + 1, (size_t)(end - line.p) - 1 };
-	if (!span_is(name, defaults) && section_find(r->ini, name) != SIZE_MAX)
+	if (!span_is(name, defaults) && *slot_find(r, OF_HEADERS, name))
 		return ST_EFORMAT;
 	r->in_value = false;
 	r->section_at = r->ini->n;
+	r->of = span_is(name, defaults) ? OF_DEFAULT : r->ini->n;
 	return ini_add(r, span_dup(name), NULL, NULL);
 }
 
@@ -199,14 +256,6 @@ static struct item *default_find(const struct aws_ini *ini, const char *key)
 	return found;
 }
 
-static bool is_given(const struct reader *r, const char *key)
-{
-	const char *section = r->ini->items[r->section_at].section;
-
-	return strcmp(section, defaults) == 0 ? default_find(r->ini, key) != NULL
-					      : key_find(r->ini, r->section_at, key) != NULL;
-}
-
 static int read_key(struct reader *r, struct span line)
 {
 	size_t at = 0;
@@ -223,29 +272,37 @@ static int read_key(struct reader *r, struct span line)
 		return ST_ENOMEM;
 	for (char *c = key; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
-	if (is_given(r, key)) {
+	if (*slot_find(r, r->of, span_of(key))) {
 		free(key);
 		return ST_EFORMAT;
 	}
 	r->in_value = true;
 	r->blank_lines = 0;
+	r->value_len = value.len;
+	r->value_cap = value.len + 1;
 	return ini_add(r, NULL, key, span_dup(value));
 }
 
 static int read_more(struct reader *r, struct span line)
 {
 	struct item *it = &r->ini->items[r->ini->n - 1];
-	size_t old = strlen(it->value), gap = r->blank_lines + 1;
-	char *value = malloc(old + gap + line.len + 1);
+	const size_t gap = r->blank_lines + 1, need = r->value_len + gap + line.len + 1;
 
-	if (!value)
-		return ST_ENOMEM;
-	memcpy(value, it->value, old);
-	memset(value + old, '\n', gap);
-	memcpy(value + old + gap, line.p, line.len);
-	value[old + gap + line.len] = '\0';
-	aws_secret_free(it->value);
-	it->value = value;
+	if (need > r->value_cap) {
+		char *value = malloc(2 * need);
+
+		if (!value)
+			return ST_ENOMEM;
+		memcpy(value, it->value, r->value_len);
+		value[r->value_len] = '\0';
+		aws_secret_free(it->value);
+		it->value = value;
+		r->value_cap = 2 * need;
+	}
+	memset(it->value + r->value_len, '\n', gap);
+	memcpy(it->value + r->value_len + gap, line.p, line.len);
+	it->value[need - 1] = '\0';
+	r->value_len = need - 1;
 	r->blank_lines = 0;
 	return 0;
 }
@@ -362,9 +419,10 @@ int aws_ini_parse(struct aws_ini **out, const char *text, size_t len, uint32_t *
 
 	if (!r.ini)
 		return ST_ENOMEM;
-	err = read_text(&r, text, len);
+	err = slots_make(&r, text, len) ? read_text(&r, text, len) : ST_ENOMEM;
 	if (!err)
 		err = nested_check(&r);
+	free(r.slots);
 	if (err) {
 		*bad_line = r.line;
 		aws_ini_free(r.ini);
@@ -376,13 +434,12 @@ int aws_ini_parse(struct aws_ini **out, const char *text, size_t len, uint32_t *
 
 bool aws_ini_has(const struct aws_ini *ini, const char *section)
 {
-	return strcmp(section, defaults) != 0 &&
-	       section_find(ini, (struct span){ section, strlen(section) }) != SIZE_MAX;
+	return strcmp(section, defaults) != 0 && section_find(ini, span_of(section)) != SIZE_MAX;
 }
 
 const char *aws_ini_get(const struct aws_ini *ini, const char *section, const char *key)
 {
-	size_t at = section_find(ini, (struct span){ section, strlen(section) });
+	size_t at = section_find(ini, span_of(section));
 	const struct item *it = at == SIZE_MAX ? NULL : key_find(ini, at, key);
 
 	if (!it && at != SIZE_MAX)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * Cases: each text is read by us and by botocore, which must agree on every profile, key and value, or on that the file
- * can't be read; lines of errors; every prefix of a text; keys of nested sections; NUL bytes. Pairs of files: aws_profile_test.c
+ * can't be read; lines of errors; every prefix of a text; keys of nested sections; NUL bytes; files as large as may be. Pairs of files: aws_profile_test.c
  */
+#include <time.h>
+
 #include "tests/unit/aws/aws_fixture.h"
 
 /* Texts for the comparison; the profiles and keys that they use stand in the two lists below. */
@@ -240,6 +242,37 @@ static void test_nul(void **state)
 	assert_int_equal(aws_ini_parse(&ini, "[x]\na=\0b\n", 9, &line), ST_EFORMAT);
 }
 
+/* A file as large as one may be, of lines with a number each behind @head, is read within one turn of the loop. */
+static void check_large(const char *head, const char *before, const char *after, int result)
+{
+	const size_t max = AWS_FILE_MAX;
+	struct timespec begin, end;
+	char *text = malloc(max + 1);
+	size_t len = (size_t)sprintf(text, "%s", head);
+	struct aws_ini *ini = NULL;
+	uint32_t bad = 0;
+
+	for (unsigned i = 0; len + 64 < max; i++)
+		len += (size_t)sprintf(text + len, "%s%u%s", before, i, after);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	assert_int_equal(aws_ini_parse(&ini, text, len, &bad), result);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_true(end.tv_sec - begin.tv_sec <= 1);
+	if (result == 0)
+		aws_ini_free(ini);
+	free(text);
+}
+
+static void test_large(void **state)
+{
+	(void)state;
+	check_large("", "[profile number-", "]\nregion = eu-west-1\n", 0);
+	check_large("", "[", "]\n", ST_ENOMEM); /* more than 65536 */
+	check_large("[x]\n", "key-number-", "-with-a-name = x\n", 0);
+	check_large("[x]\na =\n", " b", " = c\n", 0);
+	check_large("[x]\na =\n", " ", "\n", ST_EFORMAT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_every_prefix),
 		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
