@@ -233,6 +233,7 @@ static int make_transports(struct daemon *d)
 		.home = d->id.home,
 		.getenv = identity_getenv,
 		.getenv_ctx = &d->id,
+		.mark = TUN_MARK,
 	};
 	int r = ws_ctx_new(&d->ws, d->loop, &ws);
 

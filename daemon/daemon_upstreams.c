@@ -219,6 +219,7 @@ static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_u
 		.fingerprint = cfg->ssh.fingerprint,
 		.known_hosts = d->paths.known_hosts,
 		.user_known_hosts = user_hosts,
+		.mark = TUN_MARK,
 		.sessions_min = cfg->sessions_min,
 		.sessions_max = cfg->sessions_max,
 		.pace_per_s = cfg->pace_per_s,

@@ -22,7 +22,9 @@
 #define TUN_RULE_PRIO 5300U /* "lookup 5373"; 5299..5310 is our band */
 #define TUN_RULE_FIRST 5299U
 #define TUN_RULE_LAST 5310U
-#define TUN_MARK 0x5373U /* fwmark of our own sockets (system mode) */
+#define TUN_RULE_OWN 5299U    /* our own sockets pass the one above by, to TUN_RULE_PASSED */
+#define TUN_RULE_PASSED 5301U
+#define TUN_MARK 0x5373U /* fwmark of our own sockets */
 #define TUN_NAME_MAX 15U /* IFNAMSIZ - 1 */
 #define TUN_ROUTES_MAX 4096U
 
@@ -71,7 +73,8 @@ int tun_routes_set(struct tun *t, const struct tun_route *routes, size_t n);
  * not. Opens its own socket: the keeper calls it. Return: 0, also if there are none; ST_ESYS; ST_EPERM */
 int tun_routes_flush(void);
 
-/** tun_rules_add() - rule TUN_RULE_PRIO "iif lo lookup TUN_TABLE", IPv4 and IPv6 (an IPv6-less kernel is fine)
+/** tun_rules_add() - rule TUN_RULE_PRIO "iif lo lookup TUN_TABLE", and two that lead sockets with TUN_MARK past it, IPv4 and IPv6 (an
+ * IPv6-less kernel is fine). Where rp_filter is 1 the kernel drops the answers to such sockets.
  * Return: 0; ST_EEXIST if foreign rules stand in our band (each is logged); ST_ESYS */
 int tun_rules_add(void);
 /** tun_rules_del() - removes our rules: those in our band that carry our protocol number; none is fine. Opens its own socket:

@@ -2,6 +2,14 @@
 /*
  * tun_rules.c - policy rules: ours, and those of others in our band
  *
+ *   5299  iif lo fwmark 0x5373 goto 5301     our own sockets: to the service, to a proxy
+ *   5300  iif lo lookup 5373
+ *   5301  iif lo nop
+ *
+ * A prefix that we route may hold the service's own address (PrivateLink) or a proxy's: a session that went through the device would
+ * carry itself. "not fwmark" in one rule would not do: "not" turns the whole rule round, iif lo with it. And what our sockets
+ * go by is not "main" either: rules of others stay in force for them.
+ *
  * Theory of operation: a rule is ours if its priority is in TUN_RULE_FIRST..TUN_RULE_LAST and it carries our
  * protocol number (FRA_PROTOCOL), which no other program sets; nothing else is ever deleted. Rules outlive
  * device and process, so every function here works without a device and opens its own socket.
@@ -144,7 +152,21 @@ int tun_rules_del(void)
 	return r;
 }
 
-static int add_rule(struct tun_nl *nl, int family)
+/* In the order of adding: a goto needs its target. */
+static const struct own_rule {
+	uint32_t priority;
+	uint8_t action;
+	uint32_t mark, table, target; /* 0: without */
+} own_rules[] = {
+	{ .priority = TUN_RULE_PASSED, .action = FR_ACT_NOP },
+	{ .priority = TUN_RULE_OWN,
+	  .action = FR_ACT_GOTO,
+	  .mark = TUN_MARK,
+	  .target = TUN_RULE_PASSED },
+	{ .priority = TUN_RULE_PRIO, .action = FR_ACT_TO_TBL, .table = TUN_TABLE },
+};
+
+static int add_rule(struct tun_nl *nl, int family, const struct own_rule *rule)
 {
 	_Alignas(struct nlmsghdr) uint8_t buf[TUN_NL_MSG_MAX];
 	struct nlmsghdr *nlh = tun_nl_msg(nl, buf, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL);
@@ -152,17 +174,31 @@ static int add_rule(struct tun_nl *nl, int family)
 	int error;
 
 	frh->family = (uint8_t)family;
-	frh->action = FR_ACT_TO_TBL;
-	mnl_attr_put_u32(nlh, FRA_PRIORITY, TUN_RULE_PRIO);
-	mnl_attr_put_u32(nlh, FRA_TABLE, TUN_TABLE);
+	frh->action = rule->action;
+	mnl_attr_put_u32(nlh, FRA_PRIORITY, rule->priority);
+	if (rule->table)
+		mnl_attr_put_u32(nlh, FRA_TABLE, rule->table);
+	if (rule->mark)
+		mnl_attr_put_u32(nlh, FRA_FWMARK, rule->mark);
+	if (rule->target)
+		mnl_attr_put_u32(nlh, FRA_GOTO, rule->target);
 	mnl_attr_put_strz(nlh, FRA_IIFNAME, "lo");
 	mnl_attr_put_u8(nlh, FRA_PROTOCOL, TUN_RTPROT);
 	error = tun_nl_call(nl, nlh);
 	if (error == EEXIST || (family == AF_INET6 && tun_nl_no_family(error)))
 		return 0;
-	return error ? tun_nl_error(error, "add policy rule %u (%s)", TUN_RULE_PRIO,
+	return error ? tun_nl_error(error, "add policy rule %u (%s)", rule->priority,
 				    family == AF_INET6 ? "IPv6" : "IPv4")
 		     : 0;
+}
+
+static int add_rules(struct tun_nl *nl, int family)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(own_rules); i++)
+		r = add_rule(nl, family, &own_rules[i]);
+	return r;
 }
 
 int tun_rules_add(void)
@@ -180,8 +216,8 @@ int tun_rules_add(void)
 		return ST_EEXIST;
 	if ((r = tun_nl_open(&nl)) < 0)
 		return r;
-	if ((r = add_rule(&nl, AF_INET)) == 0)
-		r = add_rule(&nl, AF_INET6);
+	if ((r = add_rules(&nl, AF_INET)) == 0)
+		r = add_rules(&nl, AF_INET6);
 	if (r < 0)
 		delete_ours(&nl);
 	tun_nl_close(&nl);

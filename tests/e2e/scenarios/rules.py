@@ -3,10 +3,11 @@
 import errno
 import os
 import socket
+import threading
 import time
 
 import netns
-from lab import LINK_V, V4, V6, check, connect, connect_error, recv_exactly
+from lab import LINK_C, LINK_V, V4, V6, check, connect, connect_error, recv_exactly
 from netns import wait_until
 from scenarios import scenario
 
@@ -95,3 +96,47 @@ def limits(lab):
         recv_exactly(s, 5)
     for s in socks:
         s.close()
+
+
+def relay(to):
+    """A handler that joins a connection to another one."""
+    def one_way(a, b):
+        try:
+            while True:
+                data = a.recv(1 << 16)
+                if not data:
+                    break
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def handler(s):
+        with socket.create_connection(to) as far:
+            back = threading.Thread(target=one_way, args=(far, s), daemon=True)
+            back.start()
+            one_way(s, far)
+            back.join()
+    return handler
+
+
+@scenario("own-traffic")
+def own_traffic(lab):
+    """The service is reached at an address inside a prefix that we route (PrivateLink, a proxy of the office): we go on past the device."""
+    endpoint = "10.77.5.5"
+    lab.gateway_names = [endpoint]
+    lab.must("ip", "addr", "add", endpoint + "/32", "dev", "lo", v=True)
+    lab.must("ip", "route", "add", "default", "via", LINK_V)
+    lab.start_far_side()
+    port = lab.serve(relay((LINK_C, lab.gateway_ports["control"])), endpoint)
+    hello = lab.serve(lambda s: s.sendall(b"hello"))
+    upstream = lab.upstream(aws={"endpoint_url": "https://%s:%d" % (endpoint, port), "data_endpoint": "%s:%d" % (endpoint, port)})
+    before = lab.picture()
+    lab.up(lab.config(upstream=upstream))
+    device = lab.status()["device"]
+    check(device_of(endpoint) == device, "others reach the endpoint by %s" % device_of(endpoint))
+    with connect(V4, hello) as s:
+        check(recv_exactly(s, 5) == b"hello", "no greeting")
+    lab.down()
+    lab.daemon.wait()
+    lab.expect_clean(before, 1.0)

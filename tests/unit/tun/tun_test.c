@@ -5,7 +5,7 @@
  * Cases: a device's settings, and that it goes with all it had; names; a name that is taken; no rights; addresses
  * of both families, twice; IPv6 switched off; packets out with a vouched checksum; packets in with an unfinished, a right and
  * a wrong checksum, under strict rp_filter; a vanished device; routes: set, differ, change kind, throw, heal, too many, full
- * table, flush, foreign ones untouched; rules: add, twice, delete, foreign refused and untouched; main table; monitor.
+ * table, flush, foreign ones untouched; rules: add, twice, delete, our own sockets pass, foreign refused and untouched; main table; monitor.
  * What the kernel holds is read back by iproute2.
  */
 #include "tun/tun.h"
@@ -379,7 +379,7 @@ static void packets(void **state)
 	assert_int_equal(tun_read(t, p, sizeof(p), &csum_ok), ST_ECLOSED);
 	close(sock);
 	tun_close(t);
-	assert_int_equal(tun_rules_del(), 2);
+	assert_int_equal(tun_rules_del(), 6);
 	sysctl_put("/proc/sys/net/ipv4/conf/all/rp_filter", "0");
 }
 
@@ -532,11 +532,37 @@ static void rules(void **state)
 			    "5300:\tfrom all iif lo lookup 5373 proto 83\n");
 	assert_string_equal(output("ip -6 rule show pref 5300"),
 			    "5300:\tfrom all iif lo lookup 5373 proto 83\n");
+	assert_string_equal(output("ip rule show pref 5299; ip rule show pref 5301"),
+			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5301 proto 83\n"
+			    "5301:\tfrom all iif lo nop proto 83\n");
+	assert_string_equal(output("ip -6 rule show pref 5299; ip -6 rule show pref 5301"),
+			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5301 proto 83\n"
+			    "5301:\tfrom all iif lo nop proto 83\n");
 	assert_int_equal(tun_rules_foreign(NULL, 0), 0);
 	/* Another of ours, as system mode will have it. */
 	run("ip rule add pref 5299 lookup main suppress_prefixlength 0 proto 83");
-	assert_int_equal(tun_rules_del(), 3);
+	assert_int_equal(tun_rules_del(), 7);
 	assert_silent_about("ip rule; ip -6 rule", "53");
+}
+
+/* Sockets with our mark pass our table by, and go where the rules of others and the main table send them. */
+static void own_sockets(void **state)
+{
+	const struct tun_route to_us = route("10.0.0.0/8", TUN_ROUTE_DEV);
+	struct tun *t = open_dev();
+
+	(void)state;
+	run("ip tuntap add own0 mode tun; ip link set own0 up; ip route add 10.0.0.0/7 dev own0");
+	assert_int_equal(tun_routes_set(t, &to_us, 1), 0);
+	assert_int_equal(tun_rules_add(), 0);
+	assert_non_null(strstr(output("ip route get 10.1.2.3"), "dev " DEV));
+	assert_non_null(strstr(output("ip route get 10.1.2.3 mark 0x5373"), "dev own0"));
+	assert_non_null(strstr(output("ip route get 10.1.2.3 mark 0x5372"), "dev " DEV));
+	run("ip rule add pref 6000 fwmark 0x5373 to 10.1.0.0/16 unreachable");
+	assert_null(strstr(output("ip route get 10.1.2.3 mark 0x5373 2>&1"), "dev"));
+	run("ip rule del pref 6000; ip link del own0");
+	assert_int_equal(tun_rules_del(), 6);
+	tun_close(t);
 }
 
 static void foreign_rules(void **state)
@@ -648,6 +674,7 @@ int main(void)
 		cmocka_unit_test_setup(routes_at_the_limit, each_setup),
 		cmocka_unit_test_setup(refused_route_is_named, each_setup),
 		cmocka_unit_test_setup(rules, each_setup),
+		cmocka_unit_test_setup(own_sockets, each_setup),
 		cmocka_unit_test_setup(foreign_rules, each_setup),
 		cmocka_unit_test_setup(main_table, each_setup),
 		cmocka_unit_test_setup(monitor, each_setup),
