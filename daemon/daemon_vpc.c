@@ -127,10 +127,11 @@ static const char *lost_permission(const struct aws_vpc *before, const struct aw
 	return NULL;
 }
 
-/* Route 53 gave no answer: the names that are known stay. */
+/* Route 53 gave no answer: the names that are known of this VPC stay. */
 static void keep_names(struct aws_vpc *before, struct aws_vpc *now)
 {
-	if (!now->zones_error[0] || now->n_suffixes)
+	if (!before || strcmp(before->vpc_id, now->vpc_id) != 0 || !now->zones_error[0] ||
+	    now->n_suffixes)
 		return;
 	free(now->suffixes);
 	now->suffixes = before->suffixes;
@@ -170,6 +171,7 @@ static void accept_answer(struct vpc_rule *v, struct aws_vpc *now)
 		    same_prefixes(before->routed, before->n_routed, now->routed, now->n_routed);
 
 	daemon_vpc_tell(v, before, now);
+	keep_names(before, now);
 	v->found = now;
 	v->found_ms = loop_now_ms(v->daemon->loop);
 	v->state = VPC_KNOWN;
@@ -203,14 +205,12 @@ static void on_answer(void *arg, const struct aws_error *error, struct aws_vpc *
 		refused(v, error);
 		return;
 	}
-	if (v->found && strcmp(v->found->vpc_id, vpc->vpc_id) == 0) {
-		if ((lost = lost_permission(v->found, vpc))) {
-			snprintf(text, sizeof(text), "the IAM identity has lost %s", lost);
-			aws_vpc_free(vpc);
-			keep_known(v, text);
-			return;
-		}
-		keep_names(v->found, vpc);
+	if (v->found && strcmp(v->found->vpc_id, vpc->vpc_id) == 0 &&
+	    (lost = lost_permission(v->found, vpc))) {
+		snprintf(text, sizeof(text), "the IAM identity has lost %s", lost);
+		aws_vpc_free(vpc);
+		keep_known(v, text);
+		return;
 	}
 	accept_answer(v, vpc);
 }

@@ -66,7 +66,7 @@ static bool has_name(const struct aws_vpc *v, const char *name)
 	return false;
 }
 
-/* What @a has and @b lacks. */
+/* What @a has and @b lacks; @names NULL: prefixes alone. */
 static void put_difference(struct line *l, const struct aws_vpc *a, const struct aws_vpc *b,
 			   const char *prefixes, const char *names)
 {
@@ -76,7 +76,7 @@ static void put_difference(struct line *l, const struct aws_vpc *a, const struct
 		if (!has_prefix(b, prefix_at(a, i)))
 			put_item(l, prefixes, net_prefix_str(text, prefix_at(a, i)));
 	end_items(l);
-	for (size_t i = 0; a && i < a->n_suffixes; i++)
+	for (size_t i = 0; a && names && i < a->n_suffixes; i++)
 		if (!has_name(b, a->suffixes[i]))
 			put_item(l, names, a->suffixes[i]);
 	end_items(l);
@@ -113,11 +113,16 @@ void daemon_vpc_tell(const struct vpc_rule *v, const struct aws_vpc *before,
 		     const struct aws_vpc *now)
 {
 	const char *name = v->upstream->cfg->name;
+	/* else those of before stay */
+	const bool names_known = !now->zones_error[0] || !before ||
+				 strcmp(before->vpc_id, now->vpc_id) != 0;
 	struct line l = { .len = 0 };
 
 	if (before) {
-		put_difference(&l, now, before, "; added ", "; added the names ");
-		put_difference(&l, before, now, "; removed ", "; removed the names ");
+		put_difference(&l, now, before, "; added ",
+			       names_known ? "; added the names " : NULL);
+		put_difference(&l, before, now, "; removed ",
+			       names_known ? "; removed the names " : NULL);
 	} else {
 		put_difference(&l, now, NULL, ": ", "; names: ");
 	}

@@ -106,6 +106,14 @@ def aws_vpc(lab):
     ping(flow)
     ping(peer)
     check(device_of(PEER4) == device, "an API that fails took a route away")
+    # Route 53 alone fails: the names stay, told as they were.
+    stage.play.do("fault", operation="ListHostedZonesByVPC", times=-1, error="InternalFailure", status=500)
+    lab.daemon.wait_text(r"the private zones of vpc-\w+ are not known", 30)
+    stage.asked_again()
+    check(stage.vpc()["dns_suffixes"] == ["prod.internal"] and stage.vpc()["dns_error"], "status: %s" % stage.vpc())
+    stage.play.do("clear")
+    wait_until(lambda: "dns_error" not in stage.vpc(), 15, "the names are known again")
+    check(stage.vpc()["dns_suffixes"] == ["prod.internal"] and not re.search("(added|removed) the names", lab.daemon.text), "names came or went")
 
     # The peering's route goes: its flow ends at once instead of hanging, the other one lives.
     table = {"routeTableId": "rtb-0a1b2c3d4e5f60001", "vpcId": VPC, "associationSet": [{"main": True}], "routeSet": [
