@@ -239,7 +239,7 @@ static void check_instance_connect(struct cfg_loader *ld, const struct cfg_upstr
 
 	if (!u->ssh.instance_connect)
 		return;
-	if (strlen(u->ssh.user) > CONNECT_USER_MAX)
+	if (u->ssh.user && strlen(u->ssh.user) > CONNECT_USER_MAX) /* NULL: refused already */
 		cfg_error(ld, &u->place,
 			  "upstreams.%s.ssh: with key: instance-connect the user has at most %u "
 			  "characters",

@@ -236,6 +236,8 @@ static const struct {
 	{ "upstreams: {p: {instances: i-1, ssh: {key: instance-connect, user: "
 	  "a12345678901234567890123456789012}}}\n",
 	  1, 13, "at most 32 characters" },
+	{ "upstreams: {p: {instances: i-1, ssh: {key: instance-connect, user: a/b}}}\n", 1, 68,
+	  "upstreams.p.ssh.user" },
 	{ "upstreams: {p: {instances: [i-1, i-1]}}\n", 1, 34, "stands twice" },
 	{ "upstreams: {p: {instances: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,q,r]}}\n", 1, 61,
 	  "more than 16" },
