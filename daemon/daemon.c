@@ -34,13 +34,13 @@ void daemon_stop(struct daemon *d, int status, const char *why)
 	}
 	d->phase = DAEMON_STOPPING;
 	d->status = status;
+	if (d->ask)
+		ask_leave(d->ask); /* a question would stand there while we say goodbye */
 	if (why && status)
 		log_error("%s", why);
 	else if (why)
 		log_info("%s", why);
 	loop_timer_cancel(d->loop, &d->start_timer);
-	if (d->ask)
-		ask_leave(d->ask); /* a question would stand there while we say goodbye */
 	daemon_net_undo_rules(d);  /* first: nothing new is routed to us */
 	daemon_vpcs_stop(d);
 	daemon_upstreams_stop(d);
