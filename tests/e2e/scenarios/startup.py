@@ -146,3 +146,17 @@ def startup_alone(lab):
     check(longest < 1000, "a turn took %.0f ms" % longest)
     lab.down()
     check(not os.path.exists(ran), "it ran something of its PATH: %s" % (os.path.exists(ran) and open(ran).read()))
+
+
+@scenario("examples")
+def examples(lab):
+    """The configurations that README and manual show are good ones."""
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+    shown = 0
+    for name, block in (("README.md", r"```yaml\n(.*?)```"), ("man/ssm-tun.yaml.5", r"\.nf\n(upstreams:.*?)\.fi")):
+        with open(os.path.join(top, name)) as f:
+            for text in re.findall(block, f.read(), re.S):
+                r = lab.tun("check", "-c", lab.write(lab.home + "/shown.yaml", text))
+                check(r.status == 0, "%s: %s" % (name, r.text[-300:]))
+                shown += 1
+    check(shown == 2, "%d examples were found" % shown)
