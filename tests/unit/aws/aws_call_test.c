@@ -253,7 +253,7 @@ static void test_tls(void **state)
 /* The system trusts the server's CA as well: a folder of its own lies over /etc/ssl/certs, in a mount namespace of this process. */
 static bool system_trusts(const char *ca, const char *folder)
 {
-	char command[512];
+	char command[1024];
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
