@@ -426,6 +426,8 @@ static void on_walked(void *arg, const struct aws_error *error, const struct aws
 		log_warn("aws: credentials could not be renewed, the old ones still serve: %s",
 			 error->text);
 		chain->refresh_s = service_now_s(chain) + RENEW_PAUSE_S;
+		if (chain->kept.expires_s)
+			chain->refresh_s = MIN(chain->refresh_s, chain->kept.expires_s);
 		err = aws_creds_copy(&own, &chain->kept);
 	}
 	if (err < 0)
