@@ -79,12 +79,13 @@ static void hurry(struct aws *a)
 
 	a->dropped = false;
 	while ((c = hnd_next(&a->calls, &pos))) {
-		curl_off_t connect_us = 0;
+		curl_off_t sent_us = 0;
 
 		if (!c->http.easy)
 			continue;
-		curl_easy_getinfo(c->http.easy, CURLINFO_CONNECT_TIME_T, &connect_us);
-		if (connect_us == 0) {
+		/* not the time of connecting: a connection that is used again has none */
+		curl_easy_getinfo(c->http.easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+		if (sent_us == 0) {
 			curl_easy_pause(c->http.easy, CURLPAUSE_RECV);
 			curl_easy_pause(c->http.easy, CURLPAUSE_CONT);
 		}
