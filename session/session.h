@@ -19,7 +19,7 @@ struct session_caller {
 	const uint32_t *groups;
 	size_t n_groups;
 	const char *home, *user, *shell;
-	const char *const *env; /* "NAME=value" that jobs may see, NULL-terminated */
+	const char *const *env; /* "NAME=value" that jobs may see: no secrets; NULL-terminated */
 	const char *(*getenv)(void *ctx, const char *name);
 	void *getenv_ctx;
 };

@@ -150,6 +150,15 @@ def aws_secrets(lab):
         child = f.read()
     check("PATH=" in child and "give-keys" in child, "no environment or argv of credential_process: %s" % child[:200])
     look_for(known, "the environment of credential_process", child)
+    # `ssm-tun login` runs it, too, in a process of its own; as alice herself, whose own environment is in the background.
+    os.unlink(report)
+    r = lab.run("ssm-tun", "login", "-vv", "process", env={**lab.env, **PLANTED, "HOME": lab.home, "HTTPS_PROXY": proxy.url()}, user=UID)
+    check(r.status == 0 and "needs no login" in r.out, "login process: %d %s" % (r.status, r.text[-400:]))
+    look_for(known, "the output of login", r.text)
+    with open(report) as f:
+        child = f.read()
+    check("PATH=" in child and "give-keys" in child, "login: no environment or argv of credential_process: %s" % child[:200])
+    look_for(known, "the environment of credential_process of login", child)
     living = ours()
     check(len(living) >= 3, "processes: %s" % living)
     for pid, name in living.items():
