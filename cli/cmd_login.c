@@ -131,7 +131,7 @@ static int login(const struct cli_args *a, struct identity *id)
 	int r;
 
 	identity_job_env(id, env);
-	if ((r = session_new(&s, &caller)) < 0)
+	if (session_new(&s, &caller) < 0)
 		return CLI_FAILED;
 	r = is_root ? identity_assume(id, false) : 0;
 	if (r == 0)

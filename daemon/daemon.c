@@ -41,7 +41,7 @@ void daemon_stop(struct daemon *d, int status, const char *why)
 	else if (why)
 		log_info("%s", why);
 	loop_timer_cancel(d->loop, &d->start_timer);
-	daemon_net_undo_rules(d);  /* first: nothing new is routed to us */
+	daemon_net_undo_rules(d); /* first: nothing new is routed to us */
 	daemon_vpcs_stop(d);
 	daemon_upstreams_stop(d);
 }

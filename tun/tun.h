@@ -22,7 +22,7 @@
 #define TUN_RULE_PRIO 5300U /* "lookup 5373"; 5299..5310 is our band */
 #define TUN_RULE_FIRST 5299U
 #define TUN_RULE_LAST 5310U
-#define TUN_RULE_OWN 5299U    /* our own sockets pass the one above by, to TUN_RULE_PASSED */
+#define TUN_RULE_OWN 5299U /* our own sockets pass TUN_RULE_PRIO by, to TUN_RULE_PASSED */
 #define TUN_RULE_PASSED 5301U
 #define TUN_MARK 0x5373U /* fwmark of our own sockets */
 #define TUN_NAME_MAX 15U /* IFNAMSIZ - 1 */
