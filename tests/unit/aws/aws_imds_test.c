@@ -34,6 +34,21 @@ static int imds_setup(void **state)
 	return 0;
 }
 
+/* Empties the environment; but what is answered is not lost because the machine is busy for a second. */
+static void patient(struct fx *f)
+{
+	f->n_env = 0;
+	fx_setenv(f, "AWS_METADATA_SERVICE_TIMEOUT", "30");
+}
+
+static int patient_setup(void **state)
+{
+	if (imds_setup(state) != 0)
+		return -1;
+	patient(*state);
+	return 0;
+}
+
 static int imds_teardown(void **state)
 {
 	web_stop(&web);
@@ -134,7 +149,7 @@ static void test_v1_disabled(void **state)
 		f, &none,
 		"Error when retrieving credentials from iam-role: Unable to retrieve token for "
 		"use in IMDSv2 call and IMDSv1 has been disabled: its answer has status 403");
-	f->n_env = 0;
+	patient(f);
 	fx_write(f, "config", "[default]\nec2_metadata_v1_disabled = True\n");
 	expect_error(f, &none, "IMDSv1 has been disabled");
 	fx_setenv(f, "AWS_EC2_METADATA_V1_DISABLED", "false");
@@ -206,7 +221,7 @@ static void test_off(void **state)
 	fx_setenv(f, "AWS_EC2_METADATA_DISABLED", "True");
 	expect_error(f, &none, NOT_FOUND);
 	assert_int_equal(web.n_got, 0);
-	f->n_env = 0;
+	patient(f);
 	fx_setenv(f, "AWS_EC2_METADATA_DISABLED", "1");
 	expect_found(f, &none, "iam-role");
 }
@@ -235,7 +250,7 @@ static void test_where(void **state)
 	expect_error(f, &none,
 		     "Invalid EC2 Instance Metadata endpoint mode: IPv5 Valid endpoint "
 		     "modes (case-insensitive): ['ipv4', 'ipv6'].");
-	f->n_env = 0;
+	patient(f);
 	fx_setenv(f, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "ftp://127.0.0.1/");
 	fx_setenv(f, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv4");
 	struct aws_creds c;
@@ -418,16 +433,26 @@ static void test_account_goes(void **state)
 	aws_account_free(acc);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, imds_setup, imds_teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, patient_setup, imds_teardown)
+/* With the second that users have: what hangs is a part of the case. */
+#define HASTY(name) cmocka_unit_test_setup_teardown(name, imds_setup, imds_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_v2),		 CASE(test_v1),		 CASE(test_v1_disabled),
-		CASE(test_no_role),	 CASE(test_odd_answers), CASE(test_off),
-		CASE(test_where),	 CASE(test_slow),	 CASE(test_nobody),
-		CASE(test_attempts),	 CASE(test_used_on),	 CASE(test_last),
-		CASE(test_account_goes),
+		CASE(test_v2),
+		HASTY(test_v1),
+		CASE(test_v1_disabled),
+		CASE(test_no_role),
+		CASE(test_odd_answers),
+		CASE(test_off),
+		CASE(test_where),
+		HASTY(test_slow),
+		HASTY(test_nobody),
+		HASTY(test_attempts),
+		CASE(test_used_on),
+		CASE(test_last),
+		HASTY(test_account_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
