@@ -207,8 +207,7 @@ static bool set_transport(struct aws_http *h, const struct aws_endpoint *at, uin
 	       SET(CURLOPT_SSL_VERIFYPEER, 1L) && SET(CURLOPT_SSL_VERIFYHOST, 2L) &&
 	       SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
 	       SET(CURLOPT_PROXY, at->proxy ? at->proxy : "") && SET(CURLOPT_NOPROXY, "") &&
-	       SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
-	       set_ca(h, at->ca_bundle) &&
+	       SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && set_ca(h, at->ca_bundle) &&
 	       (!h->resolve || SET(CURLOPT_RESOLVE, h->resolve)) &&
 	       SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) &&
 	       SET(CURLOPT_TIMEOUT_MS, (long)within_ms);

@@ -716,10 +716,9 @@ static void test_no_secrets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_order),     CASE(test_odd),	       CASE(test_told),
-		CASE(test_open_file), CASE(test_file_changes), CASE(test_changed_and_failing),
-		CASE(test_services_clock),
-		CASE(test_leavers),   CASE(test_no_secrets),
+		CASE(test_order),	   CASE(test_odd),	    CASE(test_told),
+		CASE(test_open_file),	   CASE(test_file_changes), CASE(test_changed_and_failing),
+		CASE(test_services_clock), CASE(test_leavers),	    CASE(test_no_secrets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
