@@ -120,46 +120,6 @@ static int open_control(struct daemon *d)
 
 /* ---- building */
 
-static int svc_resolve(void *ctx, handle *out, const char *host, uint32_t timeout_ms,
-		       svc_resolved_fn *done, void *arg)
-{
-	const struct daemon *d = ctx;
-
-	return run_resolve(d->runner, out, host, timeout_ms, done, arg);
-}
-
-static int svc_run(void *ctx, handle *out, enum svc_job_kind kind, const void *in, size_t len,
-		   uint32_t timeout_ms, svc_done_fn *done, void *arg)
-{
-	const struct daemon *d = ctx;
-
-	return run_start(d->runner, out, kind, in, len, timeout_ms, done, arg);
-}
-
-static void svc_cancel(void *ctx, handle job)
-{
-	const struct daemon *d = ctx;
-
-	run_cancel(d->runner, job);
-}
-
-static int svc_ask(void *ctx, handle *out, const char *prompt, bool hidden, uint32_t timeout_ms,
-		   svc_done_fn *done, void *arg)
-{
-	const struct daemon *d = ctx;
-
-	/* --no-wait: a person is there, but is not to be waited for */
-	return d->opts->no_wait ? ST_ENOENT
-				: ask_line(d->ask, out, prompt, hidden, timeout_ms, done, arg);
-}
-
-static void svc_ask_cancel(void *ctx, handle question)
-{
-	const struct daemon *d = ctx;
-
-	ask_cancel(d->ask, question);
-}
-
 static int watch_signals(struct daemon *d)
 {
 	sigset_t set;
@@ -229,7 +189,7 @@ static int make_transports(struct daemon *d)
 	const struct ws_ctx_opts ws = { .ca_bundle = NULL };
 	const struct aws_opts aws = {
 		.loop = d->loop,
-		.svc = &d->svc,
+		.svc = &d->svc.svc,
 		.home = d->id.home,
 		.getenv = identity_getenv,
 		.getenv_ctx = &d->id,
@@ -255,15 +215,11 @@ static int build(struct daemon *d, int runner_fd)
 {
 	int r;
 
-	d->svc = (struct svc){ .ctx = d,
-			       .resolve = svc_resolve,
-			       .run = svc_run,
-			       .cancel = svc_cancel,
-			       .ask = svc_ask,
-			       .ask_cancel = svc_ask_cancel };
 	if ((r = run_new(&d->runner, d->loop, runner_fd)) < 0 ||
 	    (r = ask_new(&d->ask, d->loop)) < 0)
 		return r;
+	/* --no-wait: a person is there, but is not to be waited for */
+	run_svc_init(&d->svc, d->runner, d->opts->no_wait ? NULL : d->ask);
 	/* For its hang-up only: an answer that came too late does not mean that it has died. */
 	if ((r = loop_fd_add(d->loop, &d->keeper_watch, d->keeper_fd, 0, on_keeper, d)) < 0 ||
 	    (r = watch_signals(d)) < 0 || (r = load_config(d)) < 0 ||

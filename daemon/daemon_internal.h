@@ -8,7 +8,6 @@
 #include "aws/aws.h"
 #include "base/ask.h"
 #include "base/loop.h"
-#include "base/svc.h"
 #include "config/config.h"
 #include "daemon/control.h"
 #include "daemon/daemon.h"
@@ -76,7 +75,7 @@ struct daemon {
 	struct loop *loop;
 	struct runner *runner;
 	struct ask *ask;
-	struct svc svc; /* its ctx is this struct */
+	struct run_svc svc;
 	struct ws_ctx *ws;
 	struct aws *aws;
 	struct upstream *upstreams; /* config->n_upstreams of them */

@@ -229,7 +229,7 @@ static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_u
 		.events = &events,
 		.arg = u,
 	};
-	if ((r = tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc, &opts)) < 0)
+	if ((r = tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc.svc, &opts)) < 0)
 		tnl_key_free(key); /* stayed ours */
 	return r;
 }

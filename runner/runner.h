@@ -15,6 +15,7 @@
 #include "base/addr.h"
 #include "base/handle.h"
 #include "base/loop.h"
+#include "base/svc.h"
 
 #define RUN_JOBS_MAX 64U      /* jobs waiting or running; beyond: ST_EFULL */
 #define RUN_PARALLEL 16U      /* children at once */
@@ -85,5 +86,16 @@ typedef void run_resolved_fn(void *arg, int err, const struct net_addr *addrs, s
 /** run_resolve() - addresses of @host (a literal address is answered without a job, from the loop's next turn) */
 int run_resolve(struct runner *r, run_job *out, const char *host, uint32_t timeout_ms,
 		run_resolved_fn *done, void *arg);
+
+struct ask;
+
+/* What aws/ and tunnel/ ask of the process that wires them (base/svc.h), served by a runner and a terminal. */
+struct run_svc {
+	struct svc svc; /* its ctx is this struct, which must not move */
+	struct runner *runner;
+	struct ask *ask;
+};
+/** run_svc_init() - both are borrowed; @ask NULL: nobody is asked */
+void run_svc_init(struct run_svc *s, struct runner *r, struct ask *ask);
 
 #endif

@@ -58,46 +58,6 @@ static int forbid_dumps(void)
 	return 0;
 }
 
-/* ---- what aws/ asks of us ---- */
-
-static int svc_resolve(void *ctx, handle *out, const char *host, uint32_t timeout_ms,
-		       svc_resolved_fn *done, void *arg)
-{
-	const struct session *s = ctx;
-
-	return run_resolve(s->runner, out, host, timeout_ms, done, arg);
-}
-
-static int svc_run(void *ctx, handle *out, enum svc_job_kind kind, const void *in, size_t len,
-		   uint32_t timeout_ms, svc_done_fn *done, void *arg)
-{
-	const struct session *s = ctx;
-
-	return run_start(s->runner, out, kind, in, len, timeout_ms, done, arg);
-}
-
-static void svc_cancel(void *ctx, handle job)
-{
-	const struct session *s = ctx;
-
-	run_cancel(s->runner, job);
-}
-
-static int svc_ask(void *ctx, handle *out, const char *prompt, bool hidden, uint32_t timeout_ms,
-		   svc_done_fn *done, void *arg)
-{
-	const struct session *s = ctx;
-
-	return ask_line(s->ask, out, prompt, hidden, timeout_ms, done, arg);
-}
-
-static void svc_ask_cancel(void *ctx, handle question)
-{
-	const struct session *s = ctx;
-
-	ask_cancel(s->ask, question);
-}
-
 /* ---- running ---- */
 
 static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
@@ -129,7 +89,7 @@ static int watch_signals(struct session *s)
 int session_open(struct session *s)
 {
 	struct aws_opts opts = {
-		.svc = &s->svc,
+		.svc = &s->svc.svc,
 		.home = s->caller->home,
 		.getenv = s->caller->getenv,
 		.getenv_ctx = s->caller->getenv_ctx,
@@ -138,12 +98,6 @@ int session_open(struct session *s)
 	int r;
 
 	s->status = ST_ECANCELED;
-	s->svc = (struct svc){ .ctx = s,
-			       .resolve = svc_resolve,
-			       .run = svc_run,
-			       .cancel = svc_cancel,
-			       .ask = svc_ask,
-			       .ask_cancel = svc_ask_cancel };
 	if ((r = forbid_dumps()) < 0 || (r = loop_new(&s->loop)) < 0)
 		return r;
 	opts.loop = s->loop;
@@ -151,6 +105,7 @@ int session_open(struct session *s)
 	if ((r = run_new(&s->runner, s->loop, fd)) < 0 || (r = ask_new(&s->ask, s->loop)) < 0 ||
 	    (r = watch_signals(s)) < 0)
 		return r;
+	run_svc_init(&s->svc, s->runner, s->ask);
 	return aws_new(&s->aws, &opts);
 }
 

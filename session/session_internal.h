@@ -5,7 +5,6 @@
 
 #include "base/ask.h"
 #include "base/loop.h"
-#include "base/svc.h"
 #include "runner/runner.h"
 #include "session/session.h"
 
@@ -17,7 +16,7 @@ struct session {
 	struct loop *loop;
 	struct runner *runner;
 	struct ask *ask;
-	struct svc svc;
+	struct run_svc svc;
 	struct aws *aws;
 	int status; /* of the verb: ST_ECANCELED until it says otherwise */
 };
