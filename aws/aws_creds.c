@@ -253,6 +253,28 @@ static void shared_begin(struct aws_walk *w)
 const struct aws_source aws_source_shared = { .name = "shared-credentials-file",
 					      .begin = shared_begin };
 
+/* Keys that `aws login` gives: to ask the sources behind it would mean another identity than the AWS CLI's. */
+static void login_begin(struct aws_walk *w)
+{
+	const struct text_safe name = text_safe(w->profile.name);
+	struct aws_error error;
+
+	if (!aws_profile_get(&w->profile, "login_session")) {
+		aws_walk_skip(w, "no login_session in profile %s", name.s);
+		return;
+	}
+	aws_error_set(&error, ST_EAUTH,
+		      "the profile (%s) uses `aws login` (login_session), which this version does "
+		      "not support",
+		      name.s);
+	aws_error_hint(&error,
+		       "put its keys into the environment and name no profile: see `aws configure "
+		       "export-credentials`");
+	aws_walk_fail(w, &error);
+}
+
+const struct aws_source aws_source_login = { .name = "login", .begin = login_begin };
+
 static void config_begin(struct aws_walk *w)
 {
 	from_file(w, w->profile.config, w->profile.config_section, w->profile.config_path);

@@ -383,6 +383,8 @@ bool aws_role_applies(const struct aws_profile *p);
 extern const struct aws_source aws_source_given;  /* aws_creds.c: keys of our configuration */
 extern const struct aws_source aws_source_env;	  /* aws_creds.c */
 extern const struct aws_source aws_source_shared; /* aws_creds.c: the credentials file */
+extern const struct aws_source
+	aws_source_login; /* aws_creds.c: of `aws login`, named and not served */
 extern const struct aws_source aws_source_config; /* aws_creds.c: the config file */
 extern const struct aws_source
 	aws_source_role; /* aws_role.c: role_arn with source_profile or credential_source */

@@ -139,6 +139,19 @@ static void test_partial(void **state)
 	expect_error(f, &none, "hold blanks", "[default]");
 }
 
+/* Named, not passed over: what stands behind it is somebody else. */
+static void test_login_session(void **state)
+{
+	struct fx *f = *state;
+
+	fx_write(f, "config",
+		 "[default]\nlogin_session = arn:aws:iam::1:user/a\naws_access_key_id = FILE\n"
+		 "aws_secret_access_key = s\n");
+	expect_error(f, &none, "uses `aws login` (login_session)", "export-credentials");
+	fx_write(f, "credentials", "[default]\naws_access_key_id=CRED\naws_secret_access_key=s\n");
+	expect(f, &none, "CRED", NULL);
+}
+
 static void test_unreadable(void **state)
 {
 	struct fx *f = *state;
@@ -204,7 +217,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_order),     CASE(test_profile_names), CASE(test_paths),
 		CASE(test_missing),   CASE(test_partial),	CASE(test_unreadable),
-		CASE(test_odd_files),
+		CASE(test_odd_files), CASE(test_login_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
