@@ -58,6 +58,7 @@ struct vpc_rule {
 	struct aws_vpc *found;	 /* NULL: nothing is known */
 	uint64_t found_ms;	 /* when; the loop's clock */
 	size_t n_used;	    /* of its prefixes: fewer than were found if all rules found too many */
+	bool unset;	    /* what was found could not all be set: again at the next answer */
 	char trouble[1600]; /* why the last question failed; "" */
 };
 

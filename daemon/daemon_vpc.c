@@ -158,8 +158,10 @@ static void apply(struct vpc_rule *v)
 
 	if (r == 0)
 		r = daemon_net_set_rules(v->daemon, rules);
+	v->unset = r < 0;
 	if (r < 0)
-		log_error("%s: match: vpc: the routes could not all be set: %s",
+		log_error("%s: match: vpc: the routes could not all be set, they are again at the "
+			  "next refresh: %s",
 			  v->upstream->cfg->name, st_strerror(r));
 }
 
@@ -178,7 +180,7 @@ static void accept_answer(struct vpc_rule *v, struct aws_vpc *now)
 	v->retry_ms = 0;
 	v->trouble[0] = '\0';
 	aws_vpc_free(before);
-	if (!same)
+	if (!same || v->unset)
 		apply(v);
 	wait_for(v, v->daemon->config->limits.vpc_refresh_ms);
 	daemon_check_ready(v->daemon);
