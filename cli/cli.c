@@ -26,7 +26,7 @@ static const struct cli_command commands[] = {
 	  CLI_TAKES_NAME | CLI_TAKES_JSON, cmd_status },
 	{ "login", "[PROFILE] [--json]",
 	  "log in for an AWS profile: SSO by a page and a code, a role with MFA by its code",
-	  CLI_TAKES_NAME | CLI_TAKES_JSON, cmd_login },
+	  CLI_TAKES_NAME | CLI_TAKES_PROFILE | CLI_TAKES_JSON, cmd_login },
 	{ "check", "[-c FILE]", "every problem of the configuration; nothing is started",
 	  CLI_TAKES_NAME | CLI_TAKES_CONFIG, cmd_check },
 	{ "config", "show [-c FILE]", "the effective configuration and where each value came from",
@@ -177,6 +177,11 @@ static int parse_config_flag(struct parser *p, const char *word, const char *nam
 	}
 	if (not_yet)
 		return usage_error("not yet supported", word, NULL);
+	if (strcmp(name, "profile") == 0 && (p->command->takes & CLI_TAKES_PROFILE)) {
+		if (a->name)
+			return usage_error("one word too many", word, NULL);
+		return take_value(p, word, inline_value, &a->name);
+	}
 	if (!(p->command->takes & CLI_TAKES_CONFIG))
 		return usage_error("this command takes no such option", word, NULL);
 	int r = take_value(p, word, inline_value, &value);

@@ -32,6 +32,8 @@ enum {
 	CLI_TAKES_CONFIG = 1 << 1, /* -c and every flag of the configuration */
 	CLI_TAKES_UP = 1 << 2,	   /* -d --partial --no-wait --timeout */
 	CLI_TAKES_JSON = 1 << 3,
+	CLI_TAKES_PROFILE =
+		1 << 4, /* --profile X for the positional argument, as `aws sso login` has it */
 };
 
 struct cli_command {

@@ -91,6 +91,8 @@ static void refusals(void **state)
 		{ { "status", "-d", NULL }, CLI_USAGE, "takes no such option" },
 		{ { "up", "\x1b[31mred", NULL }, CLI_USAGE, "\\x1b[31mred" },
 		{ { "login", "one", "two", NULL }, CLI_USAGE, "one word too many" },
+		{ { "login", "one", "--profile", "two", NULL }, CLI_USAGE, "one word too many" },
+		{ { "login", "--profile", NULL }, CLI_USAGE, "lacks its value" },
 		{ { "login", "--target=x", NULL }, CLI_USAGE, "takes no such option" },
 		{ { "login", "-h", NULL }, CLI_OK, "[PROFILE]" },
 		{ { "config", "hide", NULL }, CLI_USAGE, "config show" },
@@ -184,6 +186,7 @@ static void login_environment(void **state)
 	snprintf(text, sizeof(text), "[profile p]\ncredential_process = %s/program\n", folder);
 	file_write(folder, "config", text);
 	assert_int_equal(login(folder, "p"), 0);
+	assert_int_equal(login(folder, "--profile=p"), 0);
 	file_read_and_remove(folder, "seen", seen, sizeof(seen));
 	file_read_and_remove(folder, "program", text, sizeof(text));
 	file_read_and_remove(folder, "config", text, sizeof(text));
