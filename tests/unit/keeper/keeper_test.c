@@ -131,7 +131,8 @@ static void needs_rights(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	if (strlen(output("for p in 5299 5300 5301; do ip rule show pref $p; ip -6 rule show pref $p; done; "
+	if (strlen(output("for p in 5299 5300 5301; do ip rule show pref $p; ip -6 rule show pref "
+			  "$p; done; "
 			  "ip route show table 5373 2>/dev/null")) > 0)
 		return -1;
 	if (exists(folder_of("one")) || exists(folder_of("two")))
