@@ -19,13 +19,23 @@
 #define CFG_FILE_MAX MIB(1)
 #define CFG_UPSTREAMS_MAX 64U
 #define CFG_TARGETS_MAX 16U
-#define CFG_ROUTES_MAX 1024U
+#define CFG_ROUTES_MAX 16384U
+#define CFG_SUFFIXES_MAX 256U
+#define CFG_ACCESS_MAX 64U
 #define CFG_PROBLEMS_MAX 100U
 
 enum cfg_action { CFG_TO_UPSTREAM, CFG_TO_DIRECT, CFG_TO_REJECT, CFG_TO_DROP };
 enum cfg_host_key { CFG_HOST_KEY_ACCEPT_NEW, CFG_HOST_KEY_STRICT, CFG_HOST_KEY_PINNED };
 enum cfg_match_order { CFG_ORDER_UNSET, CFG_ORDER_SPECIFIC, CFG_ORDER_FIRST };
 enum cfg_dns_mode { CFG_DNS_FAKE_IP, CFG_DNS_TUNNEL, CFG_DNS_OFF };
+enum cfg_dns_manager {
+	CFG_MANAGER_AUTO,
+	CFG_MANAGER_RESOLVED,
+	CFG_MANAGER_RESOLVCONF,
+	CFG_MANAGER_FILE,
+	CFG_MANAGER_NONE
+};
+enum cfg_match { CFG_MATCH_PREFIX, CFG_MATCH_VPC, CFG_MATCH_NAME };
 
 /* Where a value stands, for messages and `config show`. */
 struct cfg_place {
@@ -60,16 +70,21 @@ struct cfg_upstream {
 	uint32_t sessions_min, sessions_max;
 	uint32_t pace_per_s; /* messages a second; 0: off */
 	bool pace_set;	     /* else the default of decision 7 */
+	struct net_endpoint
+		resolver; /* DNS server as its far side sees it; 169.254.169.253, port 53 */
+	bool ipv6;	  /* its VPC carries IPv6: names get AAAA */
 	const char *document;
 	const char *reason; /* StartSession's Reason; NULL: none */
 	struct cfg_place place;
 };
 
 struct cfg_route {
-	bool is_vpc; /* match: vpc, whatever the VPC of the upstream's target reaches; @prefix is none then */
-	struct net_prefix prefix;
+	enum cfg_match match;	  /* vpc: whatever the VPC of the upstream's target reaches */
+	struct net_prefix prefix; /* with CFG_MATCH_PREFIX */
+	const char *name;	  /* with CFG_MATCH_NAME: dname_pattern()'s form */
+	uint32_t order; /* place in the file: with match_order: first it decides among names */
 	enum cfg_action action;
-	uint32_t upstream; /* index, with CFG_TO_UPSTREAM: always so with is_vpc */
+	uint32_t upstream; /* index, with CFG_TO_UPSTREAM: always so with CFG_MATCH_VPC */
 	bool override;	   /* wins over an equal prefix of the main table */
 	struct cfg_place place;
 };
@@ -87,13 +102,26 @@ struct config {
 	struct cfg_upstream *upstreams;
 	size_t n_upstreams;
 	struct cfg_route *
-		routes; /* most specific first, also with CFG_ORDER_FIRST: what an earlier rule covered is out; vpc rules last */
+		routes; /* prefixes most specific first, also with CFG_ORDER_FIRST: what an earlier rule covered is out; then vpc rules; names
+			   last, in the order of the file */
 	size_t n_routes;
 	enum cfg_match_order match_order;
 	enum cfg_action default_action;
 	uint32_t default_upstream;
 	const char *tun_name;
-	enum cfg_dns_mode dns_mode; /* accepted; served by a later version */
+	bool system;	  /* tun.mode: system */
+	bool ipv6_direct; /* ipv6: direct: IPv6 that no upstream carries is left alone in system mode */
+	bool forward;	  /* containers and machines behind this one too */
+	bool fail_closed;		    /* unreachable routes stay until `down` */
+	const char *access[CFG_ACCESS_MAX]; /* user names or numbers; n_access 0: all */
+	size_t n_access;
+	enum cfg_dns_mode dns_mode;
+	enum cfg_dns_manager dns_manager;
+	bool dns_public_local; /* dns: {public: local}: system mode leaves names without a rule to the resolvers that were there */
+	bool dns_rebind_block; /* dns: {rebind: block} */
+	const char
+		*dns_suffixes[CFG_SUFFIXES_MAX]; /* asked of us beside those of the rules; normal */
+	size_t n_dns_suffixes;
 	const char *run_as; /* user name; NULL: not set; honoured only from a root-owned file */
 	bool file_is_roots; /* the file and its folder belong to root */
 	struct cfg_limits limits;

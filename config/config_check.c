@@ -74,7 +74,7 @@ static void check_vpc(struct cfg_loader *ld, size_t at)
 		return;
 	}
 	for (size_t i = 0; i < at; i++)
-		if (c->routes[i].is_vpc && c->routes[i].upstream == r->upstream &&
+		if (c->routes[i].match == CFG_MATCH_VPC && c->routes[i].upstream == r->upstream &&
 		    c->routes[i].action == CFG_TO_UPSTREAM) {
 			cfg_error(ld, &r->place,
 				  "match: vpc stands twice for upstream %s; first in %s",
@@ -156,7 +156,7 @@ static void check_order(struct cfg_loader *ld)
 			const struct cfg_route *broad = &c->routes[i], *narrow = &c->routes[j];
 			bool equal = same_prefix(&broad->prefix, &narrow->prefix);
 
-			if (broad->is_vpc || narrow->is_vpc ||
+			if (broad->match != CFG_MATCH_PREFIX || narrow->match != CFG_MATCH_PREFIX ||
 			    !net_prefix_covers(&broad->prefix, &narrow->prefix) ||
 			    same_action(broad, narrow))
 				continue;
@@ -177,7 +177,7 @@ static void drop_covered(struct cfg_loader *ld)
 		const struct cfg_route *r = &c->routes[j], *by = NULL;
 		char text[NET_PREFIX_STR];
 
-		for (size_t i = 0; i < kept && !by && !r->is_vpc; i++)
+		for (size_t i = 0; i < kept && !by && r->match == CFG_MATCH_PREFIX; i++)
 			if (c->match_order == CFG_ORDER_FIRST
 				    ? net_prefix_covers(&c->routes[i].prefix, &r->prefix)
 				    : same_prefix(&c->routes[i].prefix, &r->prefix))
@@ -195,9 +195,9 @@ static int by_specificity(const void *pa, const void *pb)
 {
 	const struct cfg_route *a = pa, *b = pb;
 
-	if (a->is_vpc != b->is_vpc)
-		return a->is_vpc ? 1 : -1;
-	if (a->is_vpc)
+	if (a->match != b->match)
+		return a->match < b->match ? -1 : 1;
+	if (a->match == CFG_MATCH_VPC)
 		return a->upstream < b->upstream ? -1 : 1;
 	if (a->prefix.len != b->prefix.len)
 		return a->prefix.len > b->prefix.len ? -1 : 1;
@@ -299,7 +299,7 @@ void cfg_check(struct cfg_loader *ld)
 	for (size_t i = 0; i < c->n_upstreams; i++)
 		check_upstream(ld, &c->upstreams[i]);
 	for (size_t i = 0; i < c->n_routes && !cfg_report_is_full(ld->report); i++)
-		if (c->routes[i].is_vpc)
+		if (c->routes[i].match == CFG_MATCH_VPC)
 			check_vpc(ld, i);
 		else
 			check_prefix(ld, &c->routes[i]);

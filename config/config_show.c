@@ -216,7 +216,7 @@ static void show_routes(struct shower *sh)
 		const struct cfg_route *r = &c->routes[i];
 
 		text_format(quoted, sizeof(quoted),
-			    r->is_vpc ? "vpc" : net_prefix_str(prefix, &r->prefix));
+			    r->match == CFG_MATCH_VPC ? "vpc" : net_prefix_str(prefix, &r->prefix));
 		snprintf(line, sizeof(line), "- {match: %s, upstream: %s%s}", quoted,
 			 cfg_action_name(c, r->action, r->upstream),
 			 r->override ? ", override: true" : "");

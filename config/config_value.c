@@ -366,7 +366,7 @@ static bool set_prefix(const struct value *v)
 	int err;
 
 	if (strcmp(text, "vpc") == 0) {
-		((struct cfg_route *)v->base)->is_vpc = true;
+		((struct cfg_route *)v->base)->match = CFG_MATCH_VPC;
 		return true;
 	}
 	err = net_prefix_parse(out, text);

@@ -164,23 +164,26 @@ static int make_router(struct daemon *d)
 	const struct config *c = d->config;
 	const struct rt_opts opts = {
 		.loop = d->loop,
-		.upstreams = d->tnl,
-		.n_upstreams = c->n_upstreams,
 		.flows_max = c->limits.flows,
 		.memory_bytes = c->limits.memory_bytes,
-		.default_action = daemon_action_of(c->default_action),
-		.default_upstream = c->default_upstream,
+		.mark = TUN_MARK,
 	};
-	struct rt_rules *table;
-	int r = daemon_rules_make(d, &table);
+	struct rt_rules *rules;
+	int r = daemon_rules_make(d, &rules);
 
 	if (r < 0)
 		return r;
 	if ((r = rt_new(&d->rt, &opts)) < 0) {
-		rt_rules_free(table);
+		rt_rules_free(rules);
 		return r;
 	}
-	rt_set_rules(d->rt, table);
+	for (uint32_t i = 0; i < c->n_upstreams; i++)
+		rt_set_upstream(d->rt, i,
+				&(struct rt_upstream){ .name = c->upstreams[i].name,
+						       .tnl = d->upstreams[i].tnl,
+						       .resolver = c->upstreams[i].resolver,
+						       .ipv6 = c->upstreams[i].ipv6 });
+	daemon_net_route(d, rules);
 	return 0;
 }
 

@@ -80,7 +80,6 @@ struct daemon {
 	struct ws_ctx *ws;
 	struct aws *aws;
 	struct upstream *upstreams; /* config->n_upstreams of them */
-	struct tnl_upstream **tnl;  /* the same, for the router */
 	struct vpc_rule *vpcs;	    /* n_vpcs of them */
 	size_t n_vpcs;
 	struct rt *rt;
@@ -109,6 +108,8 @@ int daemon_rules_make(struct daemon *d, struct rt_rules **out);
 
 /* daemon_net.c: device, addresses, routes, rules, packets */
 int daemon_net_open(struct daemon *d);
+/** daemon_net_route() - the router alone takes @rules; the kernel's routes are made by daemon_net_open() */
+void daemon_net_route(struct daemon *d, struct rt_rules *rules);
 /** daemon_net_set_rules() - takes @rules: router and kernel routes follow them; what newly collides with this machine's routes is
  * told. Return: 0; ST_ENOMEM; as tun_routes_set(); the router has the new rules in any case */
 int daemon_net_set_rules(struct daemon *d, struct rt_rules *rules);

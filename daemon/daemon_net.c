@@ -133,7 +133,7 @@ static int install(struct daemon *d, const struct rt_kernel_route *routes, size_
 		out[m++] = (struct tun_route){ .prefix = routes[i].prefix,
 					       .kind = routes[i].away ? TUN_ROUTE_THROW
 								      : TUN_ROUTE_DEV };
-	r = tun_routes_set(d->tun, out, m);
+	r = tun_routes_set(d->tun, TUN_TABLE, out, m);
 	free(out);
 	return r;
 }
@@ -183,8 +183,8 @@ static int routes_apply(struct daemon *d, const struct told *told)
 		goto out;
 	for (int i = 0; i < n_main; i++)
 		locals[i] = main_routes[i].prefix;
-	if ((r = rt_kernel_routes(rt_rules(d->rt), locals, (size_t)n_main, &routes, &n, collisions,
-				  &n_collisions)) < 0)
+	if ((r = rt_kernel_routes(rt_table(d->rt)->rules, locals, (size_t)n_main, &routes, &n,
+				  collisions, &n_collisions)) < 0)
 		goto out;
 	if (told)
 		tell_collisions(d, told, collisions, n_collisions, main_routes);
@@ -196,10 +196,21 @@ out:
 	return r;
 }
 
+void daemon_net_route(struct daemon *d, struct rt_rules *rules)
+{
+	const struct rt_table table = {
+		.rules = rules,
+		.default_action = daemon_action_of(d->config->default_action),
+		.default_upstream = d->config->default_upstream,
+	};
+
+	rt_set_table(d->rt, &table);
+}
+
 int daemon_net_set_rules(struct daemon *d, struct rt_rules *rules)
 {
 	struct told told = { 0 };
-	const struct rt_rule *former = rt_rules_all(rt_rules(d->rt), &told.n);
+	const struct rt_rule *former = rt_rules_all(rt_table(d->rt)->rules, &told.n);
 	int r;
 
 	/* a copy: the router frees the former rules; without memory for it all collisions are told again */
@@ -207,7 +218,7 @@ int daemon_net_set_rules(struct daemon *d, struct rt_rules *rules)
 		memcpy(told.rules, former, told.n * sizeof(*former));
 	else
 		told.n = 0;
-	rt_set_rules(d->rt, rules);
+	daemon_net_route(d, rules);
 	r = routes_apply(d, &told);
 	free(told.rules);
 	return r;
@@ -274,7 +285,7 @@ static int add_rules(struct daemon *d)
 	}
 	int r = keep_note_rules(d->keeper_fd);
 
-	return r < 0 ? r : tun_rules_add();
+	return r < 0 ? r : tun_rules_set(&(struct tun_policy){ 0 });
 }
 
 int daemon_net_open(struct daemon *d)

@@ -63,7 +63,7 @@ int daemon_rules_make(struct daemon *d, struct rt_rules **out)
 	if (!m.rules)
 		return ST_ENOMEM;
 	for (size_t i = 0; i < c->n_routes; i++)
-		if (!c->routes[i].is_vpc)
+		if (c->routes[i].match == CFG_MATCH_PREFIX)
 			put_route(&m, &c->routes[i], &c->routes[i].prefix);
 	for (size_t i = 0; i < d->n_vpcs; i++) {
 		struct vpc_rule *v = &d->vpcs[i];

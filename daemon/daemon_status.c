@@ -67,7 +67,7 @@ static json_t *routes_json(const struct daemon *d)
 			to = r->action == CFG_TO_REJECT ? "reject" : "drop";
 		json_array_append_new(
 			out, json_pack("{s:s, s:s}", "match",
-				       r->is_vpc ? "vpc" : net_prefix_str(prefix, &r->prefix),
+				       r->match == CFG_MATCH_VPC ? "vpc" : net_prefix_str(prefix, &r->prefix),
 				       "upstream", to));
 	}
 	return out;

@@ -239,15 +239,13 @@ int daemon_upstreams_new(struct daemon *d)
 	size_t n = d->config->n_upstreams;
 
 	d->upstreams = calloc(n + 1, sizeof(*d->upstreams));
-	d->tnl = calloc(n + 1, sizeof(struct tnl_upstream *));
-	if (!d->upstreams || !d->tnl)
+	if (!d->upstreams)
 		return ST_ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		int r = upstream_new(d, &d->upstreams[i], &d->config->upstreams[i]);
 
 		if (r < 0)
 			return r;
-		d->tnl[i] = d->upstreams[i].tnl;
 	}
 	return 0;
 }
@@ -295,5 +293,4 @@ void daemon_upstreams_free(struct daemon *d)
 		aws_account_free(d->upstreams[i].account);
 	}
 	free(d->upstreams);
-	free(d->tnl);
 }

@@ -292,7 +292,7 @@ int daemon_vpcs_new(struct daemon *d)
 	for (size_t i = 0; i < c->n_routes; i++) {
 		struct vpc_rule *v = &d->vpcs[d->n_vpcs];
 
-		if (!c->routes[i].is_vpc) /* at most one for each upstream: the file was checked */
+		if (c->routes[i].match != CFG_MATCH_VPC) /* at most one for each upstream: the file was checked */
 			continue;
 		v->daemon = d;
 		v->upstream = &d->upstreams[c->routes[i].upstream];

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/addr.h"
+
 #define KEEP_NAME_MAX 32U /* instance names: [A-Za-z0-9_-]{1,32} */
 #define KEEP_RUN_DIR "/run/ssm-tun"
 
@@ -25,6 +27,40 @@ struct keep_journal {
 	uint64_t keeper_start; /* the same of the keeper */
 	uint32_t uid;
 	bool rules; /* policy rules may stand */
+	bool fail_closed; /* after a crash rules and unreachable routes stay until `down` or the next `up` */
+	bool filter;	    /* our nftables table may stand */
+	int src_valid_mark; /* the sysctl's former value; -1: not touched */
+	uint32_t resolver;  /* enum keep_dns_manager that was told of us; 0: none */
+};
+
+/* Who holds the system's resolver settings. */
+enum keep_dns_manager {
+	KEEP_DNS_NONE,	     /* nobody is told */
+	KEEP_DNS_AUTO,	     /* as a wish: whichever is in force */
+	KEEP_DNS_RESOLVED,   /* systemd-resolved, over D-Bus */
+	KEEP_DNS_RESOLVCONF, /* resolvconf or openresolv */
+	KEEP_DNS_FILE, /* /etc/resolv.conf itself, with a copy of what it was in the instance's folder */
+	KEEP_DNS_MANAGER_N
+};
+
+#define KEEP_SUFFIXES_MAX                                                                          \
+	1024U /* of any manager; systemd-resolved takes 1024 search and routing domains of a link together */
+#define KEEP_RESOLVERS_MAX 8U
+
+struct keep_dns {
+	enum keep_dns_manager manager; /* the wish: dns: {manager: …} */
+	uint32_t ifindex;
+	struct net_addr servers[2]; /* ours; family 0: none */
+	bool default_route;	    /* all names come to us (system mode) */
+};
+
+/* What came of it. */
+struct keep_dns_state {
+	enum keep_dns_manager manager; /* in force */
+	struct net_addr former
+		[KEEP_RESOLVERS_MAX]; /* the machine's resolvers without us, link-local zones left out */
+	uint32_t n_former;
+	char text[160]; /* one line for people: why none, what was chosen; "" */
 };
 
 /* ---- before the fork, as root ---- */
@@ -48,6 +84,21 @@ int keep_note_daemon(int fd, pid_t pid);
 /** keep_note_device() - the device's name, before it is made; keep_note_rules(): rules will be added now */
 int keep_note_device(int fd, const char *device);
 int keep_note_rules(int fd);
+/** keep_note_fail_closed() - from now on a crash leaves rules and unreachable routes; @on false: no longer */
+int keep_note_fail_closed(int fd, bool on);
+/** keep_filter() - our nftables table `ssm_tun` (the mark of our own connections is saved and restored by conntrack; answers of
+ * connections that came from outside keep out of our rules) and net.ipv4.conf.all.src_valid_mark=1; @on false: both back.
+ * Return also: ST_EUNSUPPORTED (this kernel has no nftables, or no conntrack); ST_ESYS (logged with the sysctl to change) */
+int keep_filter(int fd, bool on);
+/** keep_dns_suffix() - one more suffix (normal, base/dname.h) for the next keep_dns_set(). ST_EFULL beyond KEEP_SUFFIXES_MAX; ST_EINVAL */
+int keep_dns_suffix(int fd, const char *suffix);
+/** keep_dns_set() - point the system's resolver at us for the suffixes given since the last time, or correct what was said before; flushes its
+ * cache. Made again by the keeper itself when systemd-resolved restarts and when /etc/resolv.conf is rewritten by others.
+ * Return also: ST_EUNSUPPORTED (the wished manager is not in force: @out->text says what is), nothing was changed */
+int keep_dns_set(int fd, const struct keep_dns *want, struct keep_dns_state *out);
+/** keep_dns_look() - what stands now, and the former resolvers as they are now (another Wi-Fi); changes nothing. KEEP_DNS_NONE before
+ * keep_dns_set(), which it may precede */
+int keep_dns_look(int fd, struct keep_dns_state *out);
 /** keep_note_log() - the keeper writes its log to @log_fd (borrowed) from now on: a detached daemon's keeper must not hold the
  * launcher's stderr open */
 int keep_note_log(int fd, int log_fd);

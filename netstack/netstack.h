@@ -59,6 +59,13 @@ struct ns_events {
 	/* both FINs are acknowledged and ns_conn_read() has returned 0: the connection is over in order; the last event. Until
 	 * that 0 was returned the handle stays good, so nothing received is lost */
 	void (*finished)(void *conn_arg, ns_conn c);
+	/* a UDP datagram, to any address and port; only from inside ns_input(). Return: true: it was taken, silence or ns_udp_send()
+	 * answers; false: ICMP port unreachable. NULL: always so */
+	bool (*udp)(void *arg, const struct ns_flow_key *key, const uint8_t *p, size_t len);
+	/* an echo request to an address that is not the stack's; @packet may be kept as a copy for ns_echo_reply() or
+	 * ns_refuse_packet(). NULL: dropped */
+	void (*echo)(void *arg, const struct net_addr *src, const struct net_addr *dst,
+		     const uint8_t *packet, size_t len);
 };
 
 struct ns_link {
@@ -89,6 +96,12 @@ void ns_input(struct ns *ns, const uint8_t *packet, size_t len, bool csum_ok, ui
 
 /** ns_refuse_packet() - answer the raw packet @packet as a refusal (for packets that have no connection) */
 void ns_refuse_packet(struct ns *ns, const uint8_t *packet, size_t len, enum ns_refusal why);
+
+/** ns_udp_send() - one datagram, as if from @from. Return: 0; ST_EINVAL (families differ, more than 65,507 or 65,527 bytes); as the link's output */
+int ns_udp_send(struct ns *ns, const struct net_endpoint *from, const struct net_endpoint *to,
+		const uint8_t *p, size_t len);
+/** ns_echo_reply() - answer the echo request @packet, a raw packet as echo() got it, in the name of its destination */
+void ns_echo_reply(struct ns *ns, const uint8_t *packet, size_t len);
 
 void ns_conn_accept(struct ns *ns, ns_conn c); /* SYN-ACK now */
 void ns_conn_refuse(struct ns *ns, ns_conn c,

@@ -15,18 +15,15 @@ int rt_new(struct rt **out, const struct rt_opts *opts)
 	if (!r)
 		return ST_ENOMEM;
 	r->scratch = malloc(RT_TURN_BYTES);
-	if (!r->scratch || rt_rules_new(&r->rules, NULL, 0) < 0) {
+	if (!r->scratch || rt_rules_new(&r->table.rules, NULL, 0) < 0) {
 		free(r->scratch);
 		free(r);
 		return ST_ENOMEM;
 	}
 	r->loop = opts->loop;
-	r->upstreams = opts->upstreams;
-	r->n_upstreams = opts->n_upstreams;
 	r->flows_max = opts->flows_max ? opts->flows_max : RT_FLOWS_MAX;
 	r->memory_bytes = opts->memory_bytes ? opts->memory_bytes : RT_MEMORY_BYTES;
-	r->default_action = opts->default_action;
-	r->default_upstream = opts->default_upstream;
+	r->table.default_action = RT_DIRECT;
 	list_init(&r->flows);
 	list_init(&r->ready);
 	list_init(&r->dead);
@@ -45,7 +42,7 @@ void rt_free(struct rt *r)
 	rt_reap(r, 0);
 	loop_task_cancel(&r->pump_task);
 	loop_task_cancel(&r->reap_task);
-	rt_rules_free(r->rules);
+	rt_rules_free(r->table.rules);
 	free(r->scratch);
 	free(r);
 }
@@ -59,18 +56,24 @@ void rt_set_netstack(struct rt *r, struct ns *ns)
 static struct tnl_upstream *upstream_for(const struct rt *r, const struct net_addr *dst,
 					 enum rt_action *action)
 {
-	const struct rt_rule *rule = rt_rules_find(r->rules, dst);
-	uint32_t i = rule ? rule->upstream : r->default_upstream;
+	const struct rt_rule *rule = rt_rules_find(r->table.rules, dst);
+	uint32_t i = rule ? rule->upstream : r->table.default_upstream;
 
-	*action = rule ? rule->action : r->default_action;
+	*action = rule ? rule->action : r->table.default_action;
 	if (!rule && net_addr_is_local_only(dst))
 		*action = RT_DROP;
-	return *action == RT_UPSTREAM && i < r->n_upstreams ? r->upstreams[i] : NULL;
+	return *action == RT_UPSTREAM && i < RT_UPSTREAMS_MAX ? r->upstreams[i].tnl : NULL;
 }
 
-const struct rt_rules *rt_rules(const struct rt *r)
+void rt_set_upstream(struct rt *r, uint32_t slot, const struct rt_upstream *u)
 {
-	return r->rules;
+	ST_ASSERT(slot < RT_UPSTREAMS_MAX);
+	r->upstreams[slot] = *u;
+}
+
+const struct rt_table *rt_table(const struct rt *r)
+{
+	return &r->table;
 }
 
 void rt_stats(const struct rt *r, struct rt_stats *out)
@@ -104,10 +107,10 @@ static void judge_again(struct flow *f)
 		flow_reset(f, "the rules have changed");
 }
 
-void rt_set_rules(struct rt *r, struct rt_rules *rules)
+void rt_set_table(struct rt *r, const struct rt_table *t)
 {
-	rt_rules_free(r->rules);
-	r->rules = rules;
+	rt_rules_free(r->table.rules);
+	r->table = *t;
 	list_for_each (n, &r->flows)
 		judge_again(container_of(n, struct flow, all));
 }

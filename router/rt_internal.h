@@ -43,13 +43,10 @@ struct flow {
 struct rt {
 	struct loop *loop;
 	struct ns *ns;
-	struct tnl_upstream *const *upstreams;
-	size_t n_upstreams;
+	struct rt_upstream upstreams[RT_UPSTREAMS_MAX]; /* slots */
 	uint32_t flows_max;
 	uint64_t memory_bytes;
-	enum rt_action default_action;
-	uint32_t default_upstream;
-	struct rt_rules *rules;
+	struct rt_table table;
 	struct list flows, ready, dead;
 	struct loop_task pump_task, reap_task;
 	uint64_t next_number;

@@ -14,7 +14,7 @@ enum rt_action { RT_UPSTREAM, RT_DIRECT, RT_REJECT, RT_DROP };
 struct rt_rule {
 	struct net_prefix prefix;
 	enum rt_action action;
-	uint32_t upstream; /* index, with RT_UPSTREAM */
+	uint32_t upstream; /* slot, with RT_UPSTREAM */
 	bool override;	   /* wins over an equal prefix of the kernel's main table */
 	uint32_t line;	   /* of the configuration, for messages; 0: none */
 };

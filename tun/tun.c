@@ -215,7 +215,8 @@ void tun_close(struct tun *t)
 {
 	if (!t)
 		return;
-	tun_routes_set(t, NULL, 0); /* throw routes have no device and would stay */
+	tun_routes_set(t, TUN_TABLE, NULL, 0);
+	tun_routes_set(t, TUN_TABLE_ALL, NULL, 0); /* throw routes have no device and would stay */
 	tun_nl_close(&t->nl);
 	close(t->fd);
 	free(t);

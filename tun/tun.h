@@ -18,15 +18,36 @@
 #define TUN_MTU 65535U
 #define TUN_QUEUE_PACKETS                                                                          \
 	4096U /* ours: a burst of 1,000 connects overruns the default of 500, and a lost SYN costs a second */
-#define TUN_TABLE 5373U	    /* our routing table; decision 13 */
-#define TUN_RULE_PRIO 5300U /* "lookup 5373"; 5299..5310 is our band */
+#define TUN_TABLE 5373U /* our routing table; decision 13 */
+#define TUN_TABLE_ALL                                                                              \
+	5374U /* the whole machine's traffic, in system mode; and queries to resolvers, which come to us */
+/*
+ * Our band of policy rules, each per family; 5299..5310 must be free of others' at start.
+ *
+ *   5299  iif lo fwmark 0x5373 goto 5309                     our own sockets pass all of it by
+ *   5300  iif lo ipproto udp dport 67 (547) goto 5309        system mode: DHCP renewals
+ *   5301  iif lo ipproto udp|tcp dport 53 [to RESOLVER] lookup 5374   queries: all (system mode), or those to the former resolvers
+ *   5302  iif lo lookup 5373                                 what the rules need
+ *   5303  iif lo lookup main suppress_prefixlength 0         system mode: local networks
+ *   5304  iif lo lookup 5374                                 system mode: the rest
+ *   5309  nop
+ *
+ * Without "iif lo" in 5301 to 5304 with forward. With an access list 5301, 5302 and 5304 stand once for each uidrange.
+ */
 #define TUN_RULE_FIRST 5299U
+#define TUN_RULE_OWN 5299U
+#define TUN_RULE_DHCP 5300U
+#define TUN_RULE_DNS 5301U
+#define TUN_RULE_PRIO 5302U
+#define TUN_RULE_MAIN 5303U
+#define TUN_RULE_ALL 5304U
+#define TUN_RULE_PASSED 5309U
 #define TUN_RULE_LAST 5310U
-#define TUN_RULE_OWN 5299U /* our own sockets pass TUN_RULE_PRIO by, to TUN_RULE_PASSED */
-#define TUN_RULE_PASSED 5301U
 #define TUN_MARK 0x5373U /* fwmark of our own sockets */
 #define TUN_NAME_MAX 15U /* IFNAMSIZ - 1 */
-#define TUN_ROUTES_MAX 4096U
+#define TUN_ROUTES_MAX 16384U
+#define TUN_UIDS_MAX 64U /* ranges of an access list */
+#define TUN_RESOLVERS_MAX 8U
 
 struct tun;
 
@@ -58,25 +79,49 @@ int tun_writev(struct tun *t, const struct iovec *iov, int n, uint16_t csum_star
 int tun_addr_add(struct tun *t, const struct net_addr *own);
 
 /* What the device carries: our prefixes and the exceptions that stay with the main table. */
-enum tun_route_kind { TUN_ROUTE_DEV, TUN_ROUTE_THROW };
+enum tun_route_kind {
+	TUN_ROUTE_DEV,
+	TUN_ROUTE_THROW,
+	TUN_ROUTE_UNREACHABLE, /* stands behind the device's own route of that prefix (a higher metric), so that it counts once the
+				  device has gone (fail_closed), or alone (IPv6 that nobody carries) */
+};
 struct tun_route {
 	struct net_prefix prefix;
 	enum tun_route_kind kind;
 };
 
-/** tun_routes_set() - makes our part of table TUN_TABLE exactly @routes (adds before it deletes, in batches; the kernel's table is the
- * record: what somebody else removed comes back). The same prefix twice: the throw route wins. IPv6 is left out where it is off.
+/** tun_routes_set() - makes our part of table @table (TUN_TABLE or TUN_TABLE_ALL) exactly @routes (adds before it deletes, in batches; the kernel's table is the
+ * record: what somebody else removed comes back). The same prefix twice: the throw route wins over the device; unreachable stands
+ * beside it. IPv6 is left out where it is off.
  * Return: 0; ST_EFULL beyond TUN_ROUTES_MAX; ST_ENOMEM; ST_EPERM; ST_ESYS (logged with the prefix; the other routes stand) */
-int tun_routes_set(struct tun *t, const struct tun_route *routes, size_t n);
+int tun_routes_set(struct tun *t, uint32_t table, const struct tun_route *routes, size_t n);
+/** tun_route_host() - one address into the device, in TUN_TABLE, at once (@on), or no longer; there already or gone already is fine. The next
+ * tun_routes_set() must name it or it goes. Return: 0; ST_ESYS; ST_EPERM */
+int tun_route_host(struct tun *t, const struct net_addr *a, bool on);
 
-/** tun_routes_flush() - removes our routes from TUN_TABLE. A dead daemon's device routes went with its device, its throw routes did
+/** tun_routes_flush() - removes our routes from both tables. A dead daemon's device routes went with its device, its throw routes did
  * not. Opens its own socket: the keeper calls it. Return: 0, also if there are none; ST_ESYS; ST_EPERM */
 int tun_routes_flush(void);
 
-/** tun_rules_add() - rule TUN_RULE_PRIO "iif lo lookup TUN_TABLE", and two that lead sockets with TUN_MARK past it, IPv4 and IPv6 (an
- * IPv6-less kernel is fine). Where rp_filter is 1 the kernel drops the answers to such sockets.
+struct tun_uids {
+	uint32_t first, last;
+};
+
+/* Which packets our rules are for. */
+struct tun_policy {
+	bool system;  /* the whole machine's traffic */
+	bool forward; /* other machines' and containers' packets too */
+	struct tun_uids uids
+		[TUN_UIDS_MAX]; /* locally made packets of these users only; @n_uids 0: of all. Not with forward */
+	size_t n_uids;
+	struct net_addr resolvers
+		[TUN_RESOLVERS_MAX]; /* queries to these come to us (not in system mode, where all do) */
+	size_t n_resolvers;
+};
+
+/** tun_rules_set() - makes our rules exactly what @p needs, IPv4 and IPv6 (an IPv6-less kernel is fine): adds before it deletes.
  * Return: 0; ST_EEXIST if foreign rules stand in our band (each is logged); ST_ESYS */
-int tun_rules_add(void);
+int tun_rules_set(const struct tun_policy *p);
 /** tun_rules_del() - removes our rules: those in our band that carry our protocol number; none is fine. Opens its own socket:
  * the keeper calls it. Return: how many; ST_ESYS */
 int tun_rules_del(void);
@@ -94,6 +139,25 @@ struct tun_main_route {
 	char ifname[TUN_NAME_MAX + 1];
 };
 int tun_main_routes(struct tun_main_route *out, size_t cap, uint32_t skip_ifindex);
+
+/* How strictly the kernel checks where packets come from (sysctl rp_filter): the highest value in force on an interface that is up, our
+ * own device left out (all's value counts for each). Return: 0, 1 or 2; ST_ESYS */
+int tun_rp_filter(const char *skip_device);
+
+/* What the kernel would do with a packet of ours to @dst; for explain. */
+struct tun_path {
+	char ifname[TUN_NAME_MAX + 1]; /* "" with unreachable, prohibit, blackhole */
+	uint32_t table;
+	struct net_addr gateway, source; /* family 0: none */
+	int error;			 /* errno value of connect(): ENETUNREACH …; 0 */
+};
+/** tun_path_get() - for a socket of user @uid without our mark. Return: 0; ST_ESYS */
+int tun_path_get(const struct net_addr *dst, uint32_t uid, struct tun_path *out);
+
+/** tun_socket_uid() - whose socket sends from @src to @dst? By sock_diag, for sockets of this network namespace.
+ * Return: 0 and *@uid; ST_ENOENT (none: forwarded from elsewhere, or closed by now); ST_ESYS */
+int tun_socket_uid(const struct net_endpoint *src, const struct net_endpoint *dst, bool tcp,
+		   uint32_t *uid);
 
 /* A netlink socket that wakes on link, address and route changes; for the loop. */
 int tun_monitor_open(void);	/* Return: fd (the caller closes it); ST_ESYS */

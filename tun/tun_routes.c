@@ -36,13 +36,14 @@ struct found {
 struct found_list {
 	struct found *v;
 	size_t n, lost;
+	uint32_t table;
 	uint32_t ifindex; /* 0: the device does not matter */
 };
 
 /* A batch under construction, and what its requests were about. */
 struct change {
 	struct tun_nl *nl;
-	uint32_t ifindex;
+	uint32_t table, ifindex;
 	uint16_t type; /* RTM_NEWROUTE or RTM_DELROUTE */
 	size_t n, len;
 	size_t refused;
@@ -152,7 +153,7 @@ static void collect_ours(void *arg, const struct nlmsghdr *nlh)
 	struct seen seen;
 	bool is_throw;
 
-	if (!read_route(&seen, nlh) || seen.table != TUN_TABLE || rtm->rtm_protocol != TUN_RTPROT)
+	if (!read_route(&seen, nlh) || seen.table != list->table || rtm->rtm_protocol != TUN_RTPROT)
 		return;
 	if (list->n == FOUND_MAX) {
 		list->lost++;
@@ -173,17 +174,17 @@ static int read_ours(struct tun_nl *nl, struct found_list *list)
 
 	if (!(list->v = calloc(FOUND_MAX, sizeof(*list->v))))
 		return ST_ENOMEM;
-	error = dump_table(nl, AF_INET, TUN_TABLE, collect_ours, list, &list->n);
+	error = dump_table(nl, AF_INET, list->table, collect_ours, list, &list->n);
 	if (!error)
-		error = dump_table(nl, AF_INET6, TUN_TABLE, collect_ours, list, &list->n);
+		error = dump_table(nl, AF_INET6, list->table, collect_ours, list, &list->n);
 	if (error) {
 		free(list->v);
 		list->v = NULL;
 		list->n = 0;
-		return tun_nl_error(error, "read routing table %u", TUN_TABLE);
+		return tun_nl_error(error, "read routing table %u", list->table);
 	}
 	if (list->lost > 0)
-		log_warn("tun: table %u holds more than %zu routes", TUN_TABLE, FOUND_MAX);
+		log_warn("tun: table %u holds more than %zu routes", list->table, FOUND_MAX);
 	qsort(list->v, list->n, sizeof(*list->v), found_cmp);
 	return 0;
 }
@@ -208,7 +209,7 @@ static int change_flush(struct change *c)
 	int error = tun_nl_batch(c->nl, c->buf, c->len, c->n, refused, c);
 
 	c->n = c->len = 0;
-	return error ? tun_nl_error(error, "change routing table %u", TUN_TABLE) : 0;
+	return error ? tun_nl_error(error, "change routing table %u", c->table) : 0;
 }
 
 static int change_put(struct change *c, const struct tun_route *route)
@@ -228,7 +229,7 @@ static int change_put(struct change *c, const struct tun_route *route)
 	rtm->rtm_protocol = TUN_RTPROT;
 	rtm->rtm_type = dev ? RTN_UNICAST : RTN_THROW;
 	rtm->rtm_scope = !add ? RT_SCOPE_NOWHERE : dev ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
-	mnl_attr_put_u32(nlh, RTA_TABLE, TUN_TABLE);
+	mnl_attr_put_u32(nlh, RTA_TABLE, c->table);
 	mnl_attr_put(nlh, RTA_DST, net_addr_bytes(&route->prefix.addr), route->prefix.addr.b);
 	if (add && dev)
 		mnl_attr_put_u32(nlh, RTA_OIF, c->ifindex);
@@ -269,9 +270,10 @@ static int walk(struct change *c, const struct tun_route *want, size_t n,
 	return r < 0 ? r : change_flush(c);
 }
 
-static int apply(struct tun_nl *nl, uint32_t ifindex, const struct tun_route *want, size_t n)
+static int apply(struct tun_nl *nl, uint32_t table, uint32_t ifindex, const struct tun_route *want,
+		 size_t n)
 {
-	struct found_list have = { .ifindex = ifindex };
+	struct found_list have = { .table = table, .ifindex = ifindex };
 	struct change *c;
 	int r;
 
@@ -281,6 +283,7 @@ static int apply(struct tun_nl *nl, uint32_t ifindex, const struct tun_route *wa
 	if (!(c = calloc(1, sizeof(*c))))
 		goto out;
 	c->nl = nl;
+	c->table = table;
 	c->ifindex = ifindex;
 	c->type = RTM_NEWROUTE;
 	r = walk(c, want, n, &have, true);
@@ -313,7 +316,7 @@ static size_t normalise(struct tun *t, struct tun_route *out, const struct tun_r
 	return unique;
 }
 
-int tun_routes_set(struct tun *t, const struct tun_route *routes, size_t n)
+int tun_routes_set(struct tun *t, uint32_t table, const struct tun_route *routes, size_t n)
 {
 	struct tun_route *want;
 	int r;
@@ -325,7 +328,7 @@ int tun_routes_set(struct tun *t, const struct tun_route *routes, size_t n)
 	}
 	if (!(want = calloc(n + 1, sizeof(*want))))
 		return ST_ENOMEM;
-	r = apply(&t->nl, t->ifindex, want, normalise(t, want, routes, n));
+	r = apply(&t->nl, table, t->ifindex, want, normalise(t, want, routes, n));
 	free(want);
 	return r;
 }
@@ -337,9 +340,10 @@ int tun_routes_flush(void)
 
 	if ((r = tun_nl_open(&nl)) < 0)
 		return r;
-	r = apply(&nl, 0, NULL, 0);
+	r = apply(&nl, TUN_TABLE, 0, NULL, 0);
+	int all = apply(&nl, TUN_TABLE_ALL, 0, NULL, 0);
 	tun_nl_close(&nl);
-	return r;
+	return r < 0 ? r : all;
 }
 
 struct main_list {

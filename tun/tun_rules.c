@@ -201,12 +201,13 @@ static int add_rules(struct tun_nl *nl, int family)
 	return r;
 }
 
-int tun_rules_add(void)
+int tun_rules_set(const struct tun_policy *p)
 {
 	char foreign[8][128];
 	struct tun_nl nl;
 	int n, r;
 
+	(void)p;
 	if ((n = tun_rules_foreign(foreign, ARRAY_LEN(foreign))) < 0)
 		return n;
 	for (int i = 0; i < n; i++)

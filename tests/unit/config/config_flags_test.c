@@ -51,7 +51,7 @@ static void test_single_target(void **state)
 	assert_string_equal(u->aws.endpoint_url, "https://e.test");
 	assert_string_equal(u->aws.ca_bundle, "/ca.pem");
 	assert_int_equal(c->n_routes, 3);
-	assert_true(c->routes[2].is_vpc);
+	assert_true(c->routes[2].match == CFG_MATCH_VPC);
 	assert_int_equal(c->routes[0].action, CFG_TO_UPSTREAM);
 	assert_string_equal(c->routes[0].place.file, "flag --route");
 	cfg_free(c);

@@ -364,9 +364,9 @@ static void test_vpc(void **state)
 
 	(void)state;
 	assert_int_equal(c->n_routes, 4);
-	assert_false(c->routes[0].is_vpc || c->routes[1].is_vpc);
+	assert_false(c->routes[0].match == CFG_MATCH_VPC || c->routes[1].match == CFG_MATCH_VPC);
 	assert_int_equal(c->routes[0].prefix.len, 16);
-	assert_true(c->routes[2].is_vpc && c->routes[3].is_vpc);
+	assert_true(c->routes[2].match == CFG_MATCH_VPC && c->routes[3].match == CFG_MATCH_VPC);
 	assert_int_equal(c->routes[2].upstream, 0);
 	assert_int_equal(c->routes[2].place.line, 7);
 	assert_false(c->routes[2].override);
@@ -706,7 +706,8 @@ static void test_show_vpc(void **state)
 	assert_non_null(strstr(text, "vpc_refresh: 600s"));
 	cfg_free(c);
 	again = cx_good(text);
-	assert_true(again->n_routes == 2 && again->routes[1].is_vpc && again->routes[1].override);
+	assert_true(again->n_routes == 2 && again->routes[1].match == CFG_MATCH_VPC &&
+		    again->routes[1].override);
 	cfg_free(again);
 	free(text);
 }

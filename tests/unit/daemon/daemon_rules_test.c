@@ -74,7 +74,7 @@ static int set_up(void **state)
 	for (uint32_t i = 0; i < ARRAY_LEN(s->vpcs); i++) {
 		s->vpcs[i].found = &s->found[i];
 		s->vpcs[i].cfg = &s->routes[i];
-		s->routes[i] = (struct cfg_route){ .is_vpc = true,
+		s->routes[i] = (struct cfg_route){ .match = CFG_MATCH_VPC,
 						   .action = CFG_TO_UPSTREAM,
 						   .upstream = i,
 						   .override = i == B,

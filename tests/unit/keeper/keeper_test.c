@@ -131,9 +131,10 @@ static void needs_rights(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	if (strlen(output("for p in 5299 5300 5301; do ip rule show pref $p; ip -6 rule show pref "
-			  "$p; done; "
-			  "ip route show table 5373 2>/dev/null")) > 0)
+	if (strlen(output(
+		    "for p in $(seq 5299 5310); do ip rule show pref $p; ip -6 rule show pref "
+		    "$p; done; "
+		    "ip route show table 5373 2>/dev/null")) > 0)
 		return -1;
 	if (exists(folder_of("one")) || exists(folder_of("two")))
 		return -1;
@@ -315,8 +316,9 @@ static void daemon_main(int report, const char *name)
 		_exit(2);
 	net_prefix_parse(&routes[0].prefix, "10.0.0.0/8");
 	net_prefix_parse(&routes[1].prefix, "10.1.0.0/16");
-	if (tun_open(&t, "ssmkeep0", tun_clone_open()) < 0 || tun_routes_set(t, routes, 2) < 0 ||
-	    tun_rules_add() < 0)
+	if (tun_open(&t, "ssmkeep0", tun_clone_open()) < 0 ||
+	    tun_routes_set(t, TUN_TABLE, routes, 2) < 0 ||
+	    tun_rules_set(&(struct tun_policy){ 0 }) < 0)
 		_exit(3);
 	keep_path(sa.sun_path, sizeof(sa.sun_path), name, "control.sock");
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -461,7 +463,7 @@ static void late_keeper_leaves_the_next_instance(void **state)
 	assert_int_equal(keep_undo("one"), 0);
 	fd = start_keeper("one", &keeper);
 	assert_int_equal(keep_note_rules(fd), 0);
-	assert_int_equal(tun_rules_add(), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
 	assert_int_equal(kill(d.keeper, SIGCONT), 0);
 	reap(d.keeper, 0);
 	close(d.keeper_pidfd);
@@ -480,7 +482,7 @@ static void goodbye(void **state)
 
 	(void)state;
 	assert_int_equal(keep_note_rules(fd), 0);
-	assert_int_equal(tun_rules_add(), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
 	write_file(path_of("one", "pid"), "1\n");
 	write_file(path_of("one", ".leftover.tmp"), "");
 	assert_int_equal(keep_goodbye(fd), 0);
@@ -650,7 +652,7 @@ static void keeper_killed(void **state)
 
 	(void)state;
 	assert_int_equal(keep_note_rules(fd), 0);
-	assert_int_equal(tun_rules_add(), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(poll(&p, 1, 0), 1);

@@ -199,15 +199,11 @@ static int set_up(void **state)
 	if (!s || loop_new(&s->loop) < 0 || rt_rules_new(&table, rules, ARRAY_LEN(rules)) < 0)
 		return -1;
 	s->upstreams[0] = (struct tnl_upstream *)s; /* never looked into */
-	const struct rt_opts opts = { .loop = s->loop,
-				      .upstreams = s->upstreams,
-				      .n_upstreams = 1,
-				      .flows_max = 2,
-				      .memory_bytes = 1000,
-				      .default_action = RT_DIRECT };
+	const struct rt_opts opts = { .loop = s->loop, .flows_max = 2, .memory_bytes = 1000 };
 	if (rt_new(&s->rt, &opts) < 0)
 		return -1;
-	rt_set_rules(s->rt, table);
+	rt_set_upstream(s->rt, 0, &(struct rt_upstream){ .name = "up", .tnl = s->upstreams[0] });
+	rt_set_table(s->rt, &(struct rt_table){ .rules = table, .default_action = RT_DIRECT });
 	*state = s;
 	return 0;
 }
@@ -471,7 +467,7 @@ static void set_rules(struct stage *s, enum rt_action action, uint8_t second_oct
 	struct rt_rules *table;
 
 	assert_int_equal(rt_rules_new(&table, &rule, 1), 0);
-	rt_set_rules(s->rt, table);
+	rt_set_table(s->rt, &(struct rt_table){ .rules = table, .default_action = RT_DIRECT });
 }
 
 static void new_rules_leave_flows_that_they_carry(void **state)

@@ -175,7 +175,7 @@ static void all_goes_with_the_device(void **state)
 
 	(void)state;
 	assert_int_equal(tun_addr_add(t, &own), 0);
-	assert_int_equal(tun_routes_set(t, routes, 4), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 4), 0);
 	assert_says("ip -j route show table 5373", "10.9.0.0/16");
 	tun_close(t);
 	assert_string_equal(output("ip route show table 5373; ip -6 route show table 5373"), "");
@@ -228,7 +228,7 @@ static void without_rights(void **state)
 			_exit(2);
 		if (tun_open(&t, DEV, fd) != ST_EPERM || !strstr(log_text, "sudo"))
 			_exit(3);
-		_exit(tun_rules_add() == ST_EPERM ? 0 : 4);
+		_exit(tun_rules_set(&(struct tun_policy){ 0 }) == ST_EPERM ? 0 : 4);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
@@ -266,7 +266,7 @@ static void ipv6_switched_off(void **state)
 	sysctl_put("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
 	t = open_dev();
 	assert_int_equal(tun_addr_add(t, &six), 0);
-	assert_int_equal(tun_routes_set(t, routes, 2), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 2), 0);
 	assert_says("ip -j route show table 5373", "10.0.0.0/8");
 	assert_string_equal(output("ip -6 route show table 5373"), "");
 	const char *told = strstr(log_text, "IPv6 is switched off");
@@ -337,8 +337,8 @@ static void packets(void **state)
 	sysctl_put("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
 	t = open_dev();
 	assert_int_equal(tun_addr_add(t, &own), 0);
-	assert_int_equal(tun_routes_set(t, &to_us, 1), 0);
-	assert_int_equal(tun_rules_add(), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, &to_us, 1), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	sa_len = net_sockaddr(&sa, &far);
 	assert_int_equal(connect(sock, (struct sockaddr *)&sa, sa_len), 0);
@@ -400,14 +400,14 @@ static void routes_differ(void **state)
 	struct tun *t = open_dev();
 
 	(void)state;
-	assert_int_equal(tun_routes_set(t, first, ARRAY_LEN(first)), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, first, ARRAY_LEN(first)), 0);
 	assert_string_equal(output("ip route show table 5373"),
 			    "10.0.0.0/8 dev " DEV " proto 83 scope link \n"
 			    "throw 10.1.0.0/16 proto 83 \n"
 			    "172.16.0.0/12 dev " DEV " proto 83 scope link \n");
 	assert_says("ip -6 route show table 5373", "throw fd00:9:1::/48");
 	assert_says("ip -6 route show table 5373", "fd00:9::/32 dev " DEV);
-	assert_int_equal(tun_routes_set(t, second, ARRAY_LEN(second)), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, second, ARRAY_LEN(second)), 0);
 	assert_string_equal(output("ip route show table 5373"),
 			    "10.0.0.0/8 dev " DEV " proto 83 scope link \n"
 			    "10.1.0.0/16 dev " DEV " proto 83 scope link \n"
@@ -415,7 +415,7 @@ static void routes_differ(void **state)
 	assert_says("ip -6 route show table 5373", "throw fd00:9::/32");
 	assert_says("ip -6 route show table 5373", "fd00:9:1::/48 dev " DEV);
 	assert_silent_about("ip -6 route show table 5373", "throw fd00:9:1::/48");
-	assert_int_equal(tun_routes_set(t, NULL, 0), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, NULL, 0), 0);
 	assert_string_equal(output("ip route show table 5373; ip -6 route show table 5373"), "");
 	assert_string_equal(log_text, "");
 	tun_close(t);
@@ -432,13 +432,13 @@ static void routes_unchanged_cause_no_change(void **state)
 	int fd;
 
 	(void)state;
-	assert_int_equal(tun_routes_set(t, same, 3), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, same, 3), 0);
 	fd = tun_monitor_open();
 	assert_true(fd >= 0);
-	assert_int_equal(tun_routes_set(t, same, 3), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, same, 3), 0);
 	assert_int_equal(recv(fd, in, sizeof(in), 0), -1);
 	assert_int_equal(errno, EAGAIN);
-	assert_int_equal(tun_routes_set(t, same, 2), 0); /* the listener does hear */
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, same, 2), 0); /* the listener does hear */
 	assert_true(recv(fd, in, sizeof(in), 0) > 0);
 	close(fd);
 	tun_close(t);
@@ -451,11 +451,11 @@ static void routes_heal_and_leave_others(void **state)
 	struct tun *t = open_dev();
 
 	(void)state;
-	assert_int_equal(tun_routes_set(t, routes, 2), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 2), 0);
 	run("ip route del 10.0.0.0/8 table 5373");
 	run("ip route add throw 172.20.0.0/16 table 5373 proto 83"); /* as a crash leaves it */
 	run("ip route add blackhole 172.21.0.0/16 table 5373 proto static");
-	assert_int_equal(tun_routes_set(t, routes, 2), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 2), 0);
 	assert_says("ip route show table 5373", "10.0.0.0/8 dev " DEV);
 	assert_silent_about("ip route show table 5373", "172.20.0.0");
 	assert_says("ip route show table 5373", "blackhole 172.21.0.0/16");
@@ -475,7 +475,7 @@ static void equal_prefixes_throw_wins(void **state)
 	struct tun *t = open_dev();
 
 	(void)state;
-	assert_int_equal(tun_routes_set(t, routes, 3), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 3), 0);
 	assert_string_equal(output("ip route show table 5373"), "throw 10.1.0.0/16 proto 83 \n");
 	tun_close(t);
 }
@@ -492,10 +492,10 @@ static void routes_at_the_limit(void **state)
 						.kind = i % 2 ? TUN_ROUTE_DEV : TUN_ROUTE_THROW };
 		be32_put(routes[i].prefix.addr.b, 0x0a000000 + i * 7);
 	}
-	assert_int_equal(tun_routes_set(t, routes, TUN_ROUTES_MAX + 1), ST_EFULL);
-	assert_int_equal(tun_routes_set(t, routes, TUN_ROUTES_MAX), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, TUN_ROUTES_MAX + 1), ST_EFULL);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, TUN_ROUTES_MAX), 0);
 	assert_int_equal(atoi(output("ip route show table 5373 | wc -l")), TUN_ROUTES_MAX);
-	assert_int_equal(tun_routes_set(t, routes, 1), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 1), 0);
 	assert_int_equal(atoi(output("ip route show table 5373 | wc -l")), 1);
 	tun_close(t);
 	free(routes);
@@ -510,11 +510,11 @@ static void refused_route_is_named(void **state)
 
 	(void)state;
 	run("ip link set " DEV " down");
-	assert_int_equal(tun_routes_set(t, routes, 2), ST_ESYS);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 2), ST_ESYS);
 	assert_non_null(strstr(log_text, "10.5.0.0/16: Network is down"));
 	run("ip link set " DEV " up");
 	routes[1].prefix.addr.b[3] = 1; /* host bits: EINVAL */
-	assert_int_equal(tun_routes_set(t, routes, 2), ST_ESYS);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, 2), ST_ESYS);
 	assert_non_null(strstr(log_text, "10.5.0.1/16: Invalid argument"));
 	assert_says("ip route show table 5373", "10.0.0.0/8 dev " DEV);
 	tun_close(t);
@@ -526,18 +526,18 @@ static void rules(void **state)
 {
 	(void)state;
 	assert_int_equal(tun_rules_del(), 0);
-	assert_int_equal(tun_rules_add(), 0);
-	assert_int_equal(tun_rules_add(), 0); /* a crash left them */
-	assert_string_equal(output("ip rule show pref 5300"),
-			    "5300:\tfrom all iif lo lookup 5373 proto 83\n");
-	assert_string_equal(output("ip -6 rule show pref 5300"),
-			    "5300:\tfrom all iif lo lookup 5373 proto 83\n");
-	assert_string_equal(output("ip rule show pref 5299; ip rule show pref 5301"),
-			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5301 proto 83\n"
-			    "5301:\tfrom all iif lo nop proto 83\n");
-	assert_string_equal(output("ip -6 rule show pref 5299; ip -6 rule show pref 5301"),
-			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5301 proto 83\n"
-			    "5301:\tfrom all iif lo nop proto 83\n");
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0); /* a crash left them */
+	assert_string_equal(output("ip rule show pref 5302"),
+			    "5302:\tfrom all iif lo lookup 5373 proto 83\n");
+	assert_string_equal(output("ip -6 rule show pref 5302"),
+			    "5302:\tfrom all iif lo lookup 5373 proto 83\n");
+	assert_string_equal(output("ip rule show pref 5299; ip rule show pref 5309"),
+			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5309 proto 83\n"
+			    "5309:\tfrom all iif lo nop proto 83\n");
+	assert_string_equal(output("ip -6 rule show pref 5299; ip -6 rule show pref 5309"),
+			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5309 proto 83\n"
+			    "5309:\tfrom all iif lo nop proto 83\n");
 	assert_int_equal(tun_rules_foreign(NULL, 0), 0);
 	/* Another of ours, as system mode will have it. */
 	run("ip rule add pref 5299 lookup main suppress_prefixlength 0 proto 83");
@@ -553,8 +553,8 @@ static void own_sockets(void **state)
 
 	(void)state;
 	run("ip tuntap add own0 mode tun; ip link set own0 up; ip route add 10.0.0.0/7 dev own0");
-	assert_int_equal(tun_routes_set(t, &to_us, 1), 0);
-	assert_int_equal(tun_rules_add(), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, &to_us, 1), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
 	assert_non_null(strstr(output("ip route get 10.1.2.3"), "dev " DEV));
 	assert_non_null(strstr(output("ip route get 10.1.2.3 mark 0x5373"), "dev own0"));
 	assert_non_null(strstr(output("ip route get 10.1.2.3 mark 0x5372"), "dev " DEV));
@@ -580,7 +580,7 @@ static void foreign_rules(void **state)
 	assert_string_equal(text[1], "5301: from 10.0.0.0/8 iif lo lookup 12");
 	assert_string_equal(text[2], "5310: not from all unreachable (IPv6)");
 	assert_int_equal(tun_rules_foreign(text, 1), 1);
-	assert_int_equal(tun_rules_add(), ST_EEXIST);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), ST_EEXIST);
 	assert_non_null(strstr(log_text, "5301: from 10.0.0.0/8 iif lo lookup 12"));
 	assert_non_null(strstr(log_text, "5310: not from all unreachable (IPv6)"));
 	assert_int_equal(tun_rules_del(), 0);

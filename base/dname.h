@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+/* dname.h - domain names and patterns as people write them, in the one form that everything else compares */
+#ifndef BASE_DNAME_H
+#define BASE_DNAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define DNAME_MAX 254U /* bytes as text without the last dot, and NUL; RFC 1035, 2.3.4 */
+
+/** dname_normal() - @in, UTF-8 or A-labels, any case, a last dot or none, to lower case A-labels (IDNA2008 with UTS 46 mapping)
+ * Letters, digits, hyphens and underscores; labels of 1 to 63 bytes. Return: 0; ST_EFORMAT: *@why (may be NULL) is a constant text that
+ * says what is wrong, for a message behind the quoted name */
+int dname_normal(char out[DNAME_MAX], const char *in, const char **why);
+/** dname_pattern() - the same for a rule: "*" and "?" are allowed, "*." in front is a suffix. A label with a wild character may not
+ * be IDNA. "*" alone is refused: that is what default is for */
+int dname_pattern(char out[DNAME_MAX], const char *in, const char **why);
+/** dname_is_below() - is @name @suffix or below it? Both normal */
+bool dname_is_below(const char *name, const char *suffix);
+/** dname_looks_like() - can @in be meant as a name or pattern of names, not as an address or prefix? */
+bool dname_looks_like(const char *in);
+
+#endif
