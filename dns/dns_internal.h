@@ -41,7 +41,10 @@ int dns_forward_ask(struct dns_forwards *f, handle *out, const uint8_t *msg, siz
 		    uint64_t deadline_ms, dns_answer_fn *done, void *arg);
 void dns_forward_cancel(struct dns_forwards *f, handle h);
 
-/* dns_msg.c: the only file that includes ldns, but for what tests need */
+/* dns_wire.c: in place, without ldns */
+/** dns_msg_question_len() - Return: bytes of the one question behind the header, type and class included; 0: not one whole
+ * question, or its name is compressed or too long */
+size_t dns_msg_question_len(const uint8_t *msg, size_t len);
 /** dns_msg_same_question() - has @answer the id @id, QR set, and the one question of @query (name compared without case)? Cheap, strict, no ldns */
 bool dns_msg_same_question(const uint8_t *answer, size_t answer_len, uint16_t id,
 			   const uint8_t *query, size_t query_len);
