@@ -27,7 +27,7 @@
 #include "base/text.h"
 #include "tun/tun.h"
 
-#define JOURNAL_MAX KIB(4) /* bytes; ours: a full one has about 250 */
+#define JOURNAL_MAX KIB(4) /* bytes; ours: a full one has about 450 */
 #define STAT_MAX KIB(4)	   /* bytes of /proc/pid/stat; about 350 */
 #define START_FIELD 22	   /* proc(5): starttime */
 
@@ -95,17 +95,32 @@ bool keep_alive(const struct keep_journal *j)
 	return keep_daemon_alive(j) || keep_keeper_alive(j);
 }
 
+static json_t *pack_servers(const struct keep_journal *j)
+{
+	json_t *list = json_array();
+	char text[NET_ADDR_STR];
+
+	for (size_t i = 0; list && i < ARRAY_LEN(j->servers); i++)
+		if (j->servers[i].family != 0)
+			json_array_append_new(list,
+					      json_string(net_addr_str(text, &j->servers[i])));
+	return list;
+}
+
 int keep_journal_write(const struct keep_journal *j)
 {
 	char path[PATH_MAX], *text;
 	json_t *root;
 	int r;
 
-	root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "name", j->name, "device",
-			 j->device, "daemon_pid", (json_int_t)j->daemon_pid, "daemon_start",
-			 (json_int_t)j->daemon_start, "keeper_pid", (json_int_t)j->keeper_pid,
-			 "keeper_start", (json_int_t)j->keeper_start, "uid", (json_int_t)j->uid,
-			 "rules", j->rules);
+	root = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:i, s:I, s:o}",
+			 "name", j->name, "device", j->device, "daemon_pid",
+			 (json_int_t)j->daemon_pid, "daemon_start", (json_int_t)j->daemon_start,
+			 "keeper_pid", (json_int_t)j->keeper_pid, "keeper_start",
+			 (json_int_t)j->keeper_start, "uid", (json_int_t)j->uid, "rules", j->rules,
+			 "fail_closed", j->fail_closed, "filter", j->filter, "src_valid_mark",
+			 j->src_valid_mark, "resolver", (json_int_t)j->resolver, "servers",
+			 pack_servers(j));
 	text = root ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	if (!text)
@@ -155,6 +170,45 @@ static bool parse_number(uint64_t *out, const json_t *v, uint64_t max)
 	return true;
 }
 
+static bool parse_flag(bool *out, const json_t *v)
+{
+	*out = json_is_true(v);
+	return !v || json_is_boolean(v);
+}
+
+static bool parse_servers(struct keep_journal *out, const json_t *v)
+{
+	size_t n = json_array_size(v);
+
+	if (v && (!json_is_array(v) || n > ARRAY_LEN(out->servers)))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const char *text = json_string_value(json_array_get(v, i));
+
+		if (!text || net_addr_parse(&out->servers[i], text) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* What came with names and routes: a journal of an earlier version has none of it. */
+static bool parse_later_fields(struct keep_journal *out, const json_t *root)
+{
+	const json_t *mark = json_object_get(root, "src_valid_mark"),
+		     *resolver = json_object_get(root, "resolver");
+	uint64_t manager = KEEP_DNS_NONE;
+
+	out->src_valid_mark = mark ? (int)json_integer_value(mark) : -1;
+	if ((mark && (!json_is_integer(mark) || json_integer_value(mark) < -1 ||
+		      json_integer_value(mark) > 1)) ||
+	    (resolver && !parse_number(&manager, resolver, KEEP_DNS_MANAGER_N - 1)) ||
+	    !parse_flag(&out->fail_closed, json_object_get(root, "fail_closed")) ||
+	    !parse_flag(&out->filter, json_object_get(root, "filter")))
+		return false;
+	out->resolver = (uint32_t)manager;
+	return parse_servers(out, json_object_get(root, "servers"));
+}
+
 static bool parse_fields(struct keep_journal *out, const json_t *root)
 {
 	uint64_t daemon_pid, keeper_pid, uid;
@@ -172,7 +226,7 @@ static bool parse_fields(struct keep_journal *out, const json_t *root)
 	out->keeper_pid = (uint32_t)keeper_pid;
 	out->uid = (uint32_t)uid;
 	out->rules = json_is_true(json_object_get(root, "rules"));
-	return keep_device_ok(out->device);
+	return keep_device_ok(out->device) && parse_later_fields(out, root);
 }
 
 int keep_journal_read_at(int run_fd, const char *name, struct keep_journal *out)

@@ -331,7 +331,9 @@ static int make_folder(int run_fd, const char *name, uid_t uid, gid_t gid)
 static int claim_locked(int run_fd, const char *name, uid_t uid, gid_t gid,
 			struct keep_journal *other)
 {
-	struct keep_journal mine = { .uid = uid, .daemon_pid = (uint32_t)getpid() };
+	struct keep_journal mine = { .uid = uid,
+				     .daemon_pid = (uint32_t)getpid(),
+				     .src_valid_mark = -1 };
 	int r = find_instance(run_fd, other, true, NULL);
 
 	if (r != ST_ENOENT)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * keeper.c - the keeper's process, and the daemon's requests to it
+ * keeper.c - the keeper's process; keep_client.c is the daemon's side
  *
  * Theory of operation: the keeper blocks in recvmsg() on its end of a SOCK_SEQPACKET pair. A request has one fixed
  * size and is answered by one fixed-size answer with its number; what has another size or an unknown
@@ -28,8 +28,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/util.h"
-
-#define ANSWER_MS 5000 /* how long a request waits for its answer; keeper.h */
 
 struct keeper {
 	int fd;
@@ -116,16 +114,36 @@ static int log_to(int fd)
 	return dup2(fd, STDERR_FILENO) < 0 ? ST_ESYS : 0;
 }
 
-static int serve(struct keeper *k, const struct incoming *in)
+static int note_rules(struct keeper *k)
+{
+	k->journal.rules = true;
+	return keep_journal_write(&k->journal);
+}
+
+static int note_fail_closed(struct keeper *k, const struct keep_request *req)
+{
+	k->journal.fail_closed = req->on != 0;
+	return keep_journal_write(&k->journal);
+}
+
+static int serve(struct keeper *k, const struct incoming *in, struct keep_dns_state *dns)
 {
 	if (!in->valid)
 		return ST_EINVAL;
 	switch ((enum keep_op)in->req.op) {
 	case KEEP_OP_DAEMON: return note_daemon(k, in);
 	case KEEP_OP_DEVICE: return note_device(k, &in->req);
-	case KEEP_OP_RULES: k->journal.rules = true; return keep_journal_write(&k->journal);
+	case KEEP_OP_RULES: return note_rules(k);
 	case KEEP_OP_LOG: return log_to(in->passed);
 	case KEEP_OP_GOODBYE: return keep_undo_own(k->journal.name);
+	case KEEP_OP_FAIL_CLOSED: return note_fail_closed(k, &in->req);
+	case KEEP_OP_FILTER: return ST_EUNSUPPORTED;
+	case KEEP_OP_SUFFIX: return 0;
+	case KEEP_OP_DNS_SET:
+	case KEEP_OP_DNS_LOOK:
+		text_copy(dns->text, sizeof(dns->text), "not in this build");
+		return 0;
+	case KEEP_OP_N: break;
 	}
 	return ST_EINVAL;
 }
@@ -141,12 +159,12 @@ static int keeper_run(struct keeper *k)
 			log_debug("keeper: %s: the daemon has gone", k->journal.name);
 			return keep_undo_own(k->journal.name);
 		}
-		r = serve(k, &in);
+		struct keep_answer answer = { .number = in.valid ? in.req.number : 0 };
+
+		r = answer.result = serve(k, &in, &answer.dns);
 		goodbye = in.valid && in.req.op == KEEP_OP_GOODBYE;
 		if (in.passed >= 0)
 			close(in.passed);
-		struct keep_answer answer = { .number = in.valid ? in.req.number : 0, .result = r };
-
 		/* A daemon that does not read its answers must not stop us. */
 		send(k->fd, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
@@ -217,84 +235,4 @@ fail:
 	close(pair[0]);
 	close(pair[1]);
 	return ST_ESYS;
-}
-
-/* ---- the daemon's side ---- */
-
-static int send_request(int fd, const struct keep_request *req, int pass)
-{
-	struct keep_request copy = *req;
-	struct iovec iov = { .iov_base = &copy, .iov_len = sizeof(copy) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	union fd_room room;
-
-	if (pass >= 0)
-		fd_pass(&msg, &room, pass);
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(copy))
-		return 0;
-	return errno == EPIPE || errno == ECONNRESET ? ST_ECLOSED
-						     : log_sys("keeper: send a request");
-}
-
-/* Sends and waits for the answer with the same number; older answers belong to requests that timed out. */
-static int ask(int fd, struct keep_request *req, int pass)
-{
-	static uint32_t numbers;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	struct keep_answer answer;
-	ssize_t got;
-	int r;
-
-	req->number = ++numbers;
-	if ((r = send_request(fd, req, pass)) < 0)
-		return r;
-	for (;;) {
-		r = poll(&p, 1, ANSWER_MS);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r == 0 ? ST_ETIMEOUT : log_sys("keeper: wait for an answer");
-		got = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT);
-		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-			return ST_ECLOSED;
-		if (got == (ssize_t)sizeof(answer) && answer.number == req->number)
-			return answer.result;
-	}
-}
-
-int keep_note_daemon(int fd, pid_t pid)
-{
-	struct keep_request req = { .op = KEEP_OP_DAEMON, .pid = (uint32_t)pid };
-
-	return ask(fd, &req, -1);
-}
-
-int keep_note_device(int fd, const char *device)
-{
-	struct keep_request req = { .op = KEEP_OP_DEVICE };
-
-	if (!text_copy(req.device, sizeof(req.device), device))
-		return ST_EINVAL;
-	return ask(fd, &req, -1);
-}
-
-int keep_note_rules(int fd)
-{
-	struct keep_request req = { .op = KEEP_OP_RULES };
-
-	return ask(fd, &req, -1);
-}
-
-int keep_note_log(int fd, int log_fd)
-{
-	struct keep_request req = { .op = KEEP_OP_LOG };
-
-	return log_fd < 0 ? ST_EINVAL : ask(fd, &req, log_fd);
-}
-
-int keep_goodbye(int fd)
-{
-	struct keep_request req = { .op = KEEP_OP_GOODBYE };
-
-	return ask(fd, &req, -1);
 }

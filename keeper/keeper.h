@@ -28,9 +28,10 @@ struct keep_journal {
 	uint32_t uid;
 	bool rules; /* policy rules may stand */
 	bool fail_closed; /* after a crash rules and unreachable routes stay until `down` or the next `up` */
-	bool filter;	    /* our nftables table may stand */
-	int src_valid_mark; /* the sysctl's former value; -1: not touched */
-	uint32_t resolver;  /* enum keep_dns_manager that was told of us; 0: none */
+	bool filter;		    /* our nftables table may stand */
+	int src_valid_mark;	    /* the sysctl's former value; -1: not touched */
+	uint32_t resolver;	    /* enum keep_dns_manager that was told of us; 0: none */
+	struct net_addr servers[2]; /* what it was told; family 0: none */
 };
 
 /* Who holds the system's resolver settings. */

@@ -3,6 +3,7 @@
 #ifndef KEEPER_KEEPER_INTERNAL_H
 #define KEEPER_KEEPER_INTERNAL_H
 
+#include "base/dname.h"
 #include "keeper/keeper.h"
 
 #define KEEP_FOLDER_MAX                                                                            \
@@ -33,17 +34,30 @@ enum keep_op {
 	KEEP_OP_RULES,
 	KEEP_OP_LOG, /* with a descriptor */
 	KEEP_OP_GOODBYE,
+	KEEP_OP_FAIL_CLOSED,
+	KEEP_OP_FILTER,
+	KEEP_OP_SUFFIX,
+	KEEP_OP_DNS_SET,
+	KEEP_OP_DNS_LOOK,
+	KEEP_OP_N
 };
 
 struct keep_request {
 	uint32_t number, op;
 	uint32_t pid;
 	char device[sizeof(((struct keep_journal *)0)->device)];
+	char suffix[DNAME_MAX];
+	uint8_t on;
+	/* struct keep_dns, in types that hold whatever bytes come */
+	uint8_t default_route;
+	uint32_t manager, ifindex;
+	struct net_addr servers[2];
 };
 
 struct keep_answer {
 	uint32_t number;
-	int32_t result; /* 0 or a negative ST_E* */
+	int32_t result;		   /* 0 or a negative ST_E* */
+	struct keep_dns_state dns; /* of KEEP_OP_DNS_SET and KEEP_OP_DNS_LOOK */
 };
 
 /** keep_undo_own() - keep_undo() by the keeper itself: does nothing if a later instance lives under that name */
