@@ -142,7 +142,7 @@ static bool is_foreign(struct cfg_loader *ld, int err)
 {
 	struct cfg_place at = { .file = ld->file.path };
 
-	if (!ld->file.needs_upstreams || err == ST_ENOMEM)
+	if (!ld->file.is_found || err == ST_ENOMEM)
 		return false;
 	if (ld->root && cfg_node_find(ld->root, "upstreams"))
 		return false;

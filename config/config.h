@@ -112,8 +112,9 @@ struct config {
 	bool system;	  /* tun.mode: system */
 	bool ipv6_direct; /* ipv6: direct: IPv6 that no upstream carries is left alone in system mode */
 	bool forward;	  /* containers and machines behind this one too */
-	bool fail_closed;		    /* unreachable routes stay until `down` */
-	const char *access[CFG_ACCESS_MAX]; /* user names or numbers; n_access 0: all */
+	bool fail_closed; /* unreachable routes stay until `down` */
+	const char *access
+		[CFG_ACCESS_MAX]; /* user names, numbers, or ranges of them (1000-1999); n_access 0: all */
 	size_t n_access;
 	enum cfg_dns_mode dns_mode;
 	enum cfg_dns_manager dns_manager;
@@ -161,8 +162,9 @@ struct cfg_opts {
 
 /**
  * cfg_load() - find, read, parse, merge flags, validate
- * --target without -c or NAME reads no file: it builds an upstream named "default". --profile, --region, --user, --route,
- * --reason, --endpoint-url and --ca-bundle are for the only upstream; with several, --upstreams.NAME.key=VALUE.
+ * --target without -c or NAME reads no file: it builds an upstream named "default". --profile, --region, --user, --route, --domain,
+ * --reason, --endpoint-url and --ca-bundle are for the only upstream; with several, --upstreams.NAME.key=VALUE. --system makes the
+ * only upstream the default where none is set.
  * @report: filled with every problem, errors and notes, in the order of the file. Return: 0 and *@out (cfg_free());
  * ST_ENOENT: no file was found and no --target given (the report says where it looked); ST_ECONFIG: see the report; ST_ENOMEM
  */
@@ -175,6 +177,8 @@ void cfg_report_print(const struct cfg_report *report, FILE *to);
 void cfg_show(const struct config *c, FILE *to);
 /** cfg_flag_known() - may "--name=value" be given? *@takes_list: it may be repeated. *@later: known, served by a later version */
 bool cfg_flag_known(const char *name, bool *takes_list, bool *later);
+/** cfg_flag_takes_value() - of a known flag: "--name=value", or "--name" alone (--system)? */
+bool cfg_flag_takes_value(const char *name);
 /** cfg_flags_help() - the table of keys as help text */
 void cfg_flags_help(FILE *to);
 

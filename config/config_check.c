@@ -95,7 +95,8 @@ static void check_prefix(struct cfg_loader *ld, const struct cfg_route *r)
 	net_prefix_str(text, &r->prefix);
 	if (r->prefix.len == 0) {
 		cfg_error(ld, &r->place,
-			  "%s is the whole machine's traffic: system mode is not yet supported",
+			  "%s is the whole machine's traffic: for that use tun.mode: system and "
+			  "default: NAME",
 			  text);
 		return;
 	}
@@ -197,6 +198,8 @@ static int by_specificity(const void *pa, const void *pb)
 
 	if (a->match != b->match)
 		return a->match < b->match ? -1 : 1;
+	if (a->match == CFG_MATCH_NAME)
+		return a->order < b->order ? -1 : 1;
 	if (a->match == CFG_MATCH_VPC)
 		return a->upstream < b->upstream ? -1 : 1;
 	if (a->prefix.len != b->prefix.len)
@@ -204,15 +207,23 @@ static int by_specificity(const void *pa, const void *pb)
 	return net_addr_cmp(&a->prefix.addr, &b->prefix.addr);
 }
 
+/* Where the value of @path stands; its file is "default" where it was not set. */
+static const struct cfg_place *place_of(const struct cfg_loader *ld, const char *path)
+{
+	for (const struct cfg_source *s = ld->owned->sources; s; s = s->next)
+		if (strcmp(s->path, path) == 0)
+			return &s->place;
+	return NULL;
+}
+
 static bool was_set(const struct cfg_loader *ld, const char *upstream, const char *key)
 {
 	char path[CFG_PATH_MAX];
+	const struct cfg_place *at;
 
 	snprintf(path, sizeof(path), "upstreams.%s.%s", upstream, key);
-	for (const struct cfg_source *s = ld->owned->sources; s; s = s->next)
-		if (strcmp(s->path, path) == 0)
-			return strcmp(s->place.file, "default");
-	return false;
+	at = place_of(ld, path);
+	return at && strcmp(at->file, "default") != 0;
 }
 
 static void check_keys(struct cfg_loader *ld, const struct cfg_upstream *u)
@@ -288,6 +299,45 @@ static void check_file(struct cfg_loader *ld)
 			(unsigned)mode & 07777);
 }
 
+static void check_system(struct cfg_loader *ld)
+{
+	const struct config *c = &ld->owned->c;
+
+	if (c->system && c->default_action != CFG_TO_UPSTREAM)
+		cfg_error(ld, place_of(ld, "tun.mode"),
+			  "tun.mode: system routes the whole machine into default, which must be "
+			  "an upstream, not %s: set default: NAME",
+			  cfg_action_name(c, c->default_action, 0));
+}
+
+/* Packets of other machines have no user. */
+static void check_access(struct cfg_loader *ld)
+{
+	const struct config *c = &ld->owned->c;
+
+	if (c->forward && c->n_access)
+		cfg_error(ld, place_of(ld, "access"),
+			  "access and forward: true exclude each other: forwarded packets have no "
+			  "user that could be asked for");
+}
+
+/* Names without resolution: said once, at the first. */
+static void check_names_off(struct cfg_loader *ld)
+{
+	const struct config *c = &ld->owned->c;
+	const struct cfg_route *first = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_routes; i++)
+		if (c->routes[i].match == CFG_MATCH_NAME && !n++)
+			first = &c->routes[i];
+	if (c->dns_mode == CFG_DNS_OFF && n)
+		cfg_note(ld, &first->place,
+			 "with dns.mode: off no name is resolved by us: %zu rule%s of names %s "
+			 "nothing",
+			 n, n > 1 ? "s" : "", n > 1 ? "do" : "does");
+}
+
 void cfg_check(struct cfg_loader *ld)
 {
 	struct config *c = &ld->owned->c;
@@ -301,10 +351,13 @@ void cfg_check(struct cfg_loader *ld)
 	for (size_t i = 0; i < c->n_routes && !cfg_report_is_full(ld->report); i++)
 		if (c->routes[i].match == CFG_MATCH_VPC)
 			check_vpc(ld, i);
-		else
+		else if (c->routes[i].match == CFG_MATCH_PREFIX)
 			check_prefix(ld, &c->routes[i]);
+	check_system(ld);
+	check_access(ld);
+	check_names_off(ld);
 	check_order(ld);
-	if (!c->n_routes && !ld->report->n_errors)
+	if (!c->n_routes && !c->system && !ld->report->n_errors)
 		cfg_note(ld, ld->file.path ? &at : NULL,
 			 "there are no routes: nothing is tunnelled");
 	if (ld->report->n_errors)

@@ -177,7 +177,7 @@ static int candidate_read(struct cfg_loader *ld, enum candidate which, const cha
 	if (err < 0)
 		return err == ST_ENOMEM ? err : ST_ECONFIG;
 	ld->file.path = cfg_strndup(&ld->owned->arena, path, strlen(path));
-	ld->file.needs_upstreams = which == IN_FOLDER;
+	ld->file.is_found = which == IN_FOLDER;
 	return ld->file.path ? 0 : ST_ENOMEM;
 }
 

@@ -8,7 +8,9 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/dname.h"
 #include "base/text.h"
 #include "config/config_internal.h"
 
@@ -16,22 +18,24 @@
 #define DEFAULT_NAME "default"
 
 static const struct {
-	const char *name, *path; /* @path NULL: see cfg_flags_merge() */
-	bool later;
+	const char *name, *path; /* @path NULL: a route */
+	const char *word;	 /* that stands for the value, which is not given; NULL: it is */
 	const char *value, *help;
 } shorts[] = {
-	{ "target", ONE_UPSTREAM "instances", false, "ID", "a target; several are tried in order" },
-	{ "profile", ONE_UPSTREAM "aws.profile", false, "NAME", NULL },
-	{ "region", ONE_UPSTREAM "aws.region", false, "NAME", NULL },
-	{ "user", ONE_UPSTREAM "ssh.user", false, "NAME", NULL },
-	{ "route", NULL, false, "CIDR|vpc",
+	{ "target", ONE_UPSTREAM "instances", NULL, "ID", "a target; several are tried in order" },
+	{ "profile", ONE_UPSTREAM "aws.profile", NULL, "NAME", NULL },
+	{ "region", ONE_UPSTREAM "aws.region", NULL, "NAME", NULL },
+	{ "user", ONE_UPSTREAM "ssh.user", NULL, "NAME", NULL },
+	{ "route", NULL, NULL, "CIDR|vpc",
 	  "route this prefix, or what the target's VPC reaches, into the upstream; may be "
 	  "repeated" },
-	{ "reason", ONE_UPSTREAM "reason", false, "TEXT", NULL },
-	{ "endpoint-url", ONE_UPSTREAM "aws.endpoint_url", false, "URL", NULL },
-	{ "ca-bundle", ONE_UPSTREAM "aws.ca_bundle", false, "FILE", NULL },
-	{ "domain", NULL, true, "GLOB", "names" },
-	{ "system", NULL, true, "", "route the whole machine" },
+	{ "reason", ONE_UPSTREAM "reason", NULL, "TEXT", NULL },
+	{ "endpoint-url", ONE_UPSTREAM "aws.endpoint_url", NULL, "URL", NULL },
+	{ "ca-bundle", ONE_UPSTREAM "aws.ca_bundle", NULL, "FILE", NULL },
+	{ "domain", NULL, NULL, "GLOB",
+	  "names that go into the upstream: NAME, *.SUFFIX or a pattern; may be repeated" },
+	{ "system", "tun.mode", "system", "",
+	  "route the whole machine into the only upstream, or into default" },
 };
 
 /* The row of "--name", its path in @path: upstream names are "*" there and in @upstream (NULL: the only one). */
@@ -75,15 +79,27 @@ bool cfg_flag_known(const char *name, bool *takes_list, bool *later)
 	*takes_list = *later = false;
 	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
 		if (!shorts[i].path && strcmp(shorts[i].name, name) == 0) {
-			*later = shorts[i].later;
-			*takes_list = shorts[i].value[0] != '\0';
+			*takes_list = true;
 			return true;
 		}
 	if (!key || key->kind == CFG_K_SECRET)
 		return false;
 	*later = key->serve == CFG_LATER;
-	*takes_list = key->kind == CFG_K_TARGETS;
+	*takes_list = cfg_key_is_list(key);
 	return true;
+}
+
+static const char *word_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(shorts); i++)
+		if (strcmp(shorts[i].name, name) == 0)
+			return shorts[i].word;
+	return NULL;
+}
+
+bool cfg_flag_takes_value(const char *name)
+{
+	return !word_of(name);
 }
 
 bool cfg_flags_have(const struct cfg_opts *opts, const char *name)
@@ -200,39 +216,67 @@ static void add_route(struct cfg_loader *ld, const struct cfg_flag *flag,
 		cfg_node_add(ld, list, NULL, NULL, route);
 }
 
-static void merge_one(struct cfg_loader *ld, const struct cfg_flag *flag)
+/* Is @flag one that may be given so? Reports what is wrong. */
+static bool is_fine(struct cfg_loader *ld, const struct cfg_flag *flag, const struct cfg_place *at)
+{
+	bool has_value = flag->value && *flag->value, is_list, later;
+
+	if (!cfg_flag_known(flag->name, &is_list, &later))
+		cfg_error(ld, at, "there is no such flag");
+	else if (later)
+		cfg_error(ld, at, "not yet supported");
+	else if (has_value != cfg_flag_takes_value(flag->name))
+		cfg_error(ld, at, has_value ? "takes no value" : "needs a value");
+	else if (strcmp(flag->name, "domain") == 0 &&
+		 (!dname_looks_like(flag->value) || strcasecmp(flag->value, "vpc") == 0))
+		cfg_error(ld, at,
+			  "a name or a pattern of names is expected, not %s: that is for --route",
+			  cfg_quote(flag->value).s);
+	else
+		return true;
+	return false;
+}
+
+/* --system alone is for the only upstream, as the other short flags are. */
+static void default_to_upstream(struct cfg_loader *ld, const struct cfg_place *at)
+{
+	const struct cfg_entry *e = cfg_node_find(ld->root, "upstreams");
+	struct cfg_flag flag = { .name = "default" };
+
+	if (cfg_node_find(ld->root, "default") || cfg_flags_have(ld->opts, "default") || !e ||
+	    e->node->kind != CFG_MAP || e->node->n != 1)
+		return;
+	flag.value = e->node->first->key;
+	set_path(ld, flag.name, NULL, &flag, false, at);
+}
+
+static void merge_one(struct cfg_loader *ld, const struct cfg_flag *given)
 {
 	char path[CFG_PATH_MAX], named[CFG_NAME_MAX + 1];
-	bool is_list, later;
 	const char *upstream = named;
+	struct cfg_flag flag = *given;
 	struct cfg_place at = { .file = NULL };
 	const struct cfg_key *key;
-	char *where = cfg_alloc(&ld->owned->arena, strlen(flag->name) + sizeof("flag --"));
+	char *where = cfg_alloc(&ld->owned->arena, strlen(flag.name) + sizeof("flag --"));
 
 	if (!where)
 		return;
-	sprintf(where, "flag --%s", flag->name);
+	sprintf(where, "flag --%s", flag.name);
 	at.file = where;
-	if (!cfg_flag_known(flag->name, &is_list, &later)) {
-		cfg_error(ld, &at, "there is no such flag");
+	if (!is_fine(ld, &flag, &at))
+		return;
+	key = row_of(flag.name, path, named);
+	if (!key) {
+		add_route(ld, &flag, &at);
 		return;
 	}
-	if (later) {
-		cfg_error(ld, &at, "not yet supported");
+	if (strstr(path, "*") && !*named && !(upstream = only_upstream(ld, &at)))
 		return;
+	if (word_of(flag.name)) {
+		flag.value = word_of(flag.name);
+		default_to_upstream(ld, &at);
 	}
-	if (!flag->value || !*flag->value) {
-		cfg_error(ld, &at, "needs a value");
-		return;
-	}
-	if (strcmp(flag->name, "route") == 0) {
-		add_route(ld, flag, &at);
-		return;
-	}
-	key = row_of(flag->name, path, named);
-	if (!key || (strstr(path, "*") && !*named && !(upstream = only_upstream(ld, &at))))
-		return;
-	set_path(ld, path, upstream, flag, is_list, &at);
+	set_path(ld, path, upstream, &flag, cfg_key_is_list(key), &at);
 }
 
 void cfg_flags_merge(struct cfg_loader *ld)
@@ -260,7 +304,11 @@ static const char *value_name(const struct cfg_key *key)
 		[CFG_K_SSH_KEY] = "PATH|instance-connect",
 		[CFG_K_HOST_KEY] = "WORD",
 		[CFG_K_PACE] = "N|off",
-		[CFG_K_PREFIX] = "CIDR",
+		[CFG_K_MATCH] = "CIDR|NAME",
+		[CFG_K_EITHER] = "WORD",
+		[CFG_K_RESOLVER] = "ADDRESS[:PORT]",
+		[CFG_K_NAMES] = "NAME",
+		[CFG_K_ACCESS] = "all|USER",
 		[CFG_K_ACTION] = "NAME",
 		[CFG_K_NOTHING] = "WORD",
 	};
@@ -276,9 +324,8 @@ void cfg_flags_help(FILE *to)
 		const struct cfg_key *key = shorts[i].path ? cfg_key_find(shorts[i].path) : NULL;
 		const char *help = shorts[i].help ? shorts[i].help : key ? key->help : "";
 
-		if (shorts[i].later)
-			continue;
-		snprintf(line, sizeof(line), "--%s %s", shorts[i].name, shorts[i].value);
+		snprintf(line, sizeof(line), "--%s%s%s", shorts[i].name,
+			 *shorts[i].value ? " " : "", shorts[i].value);
 		fprintf(to, "  %-34s %s\n", line, help);
 	}
 	fputs("\nkeys of the file; with one upstream \"upstreams.NAME.\" may be left out:\n", to);

@@ -60,7 +60,7 @@ struct cfg_file {
 	const char *path; /* NULL: no file */
 	struct stat st;
 	bool is_roots;
-	bool needs_upstreams; /* ./config.yaml counts only with a top-level upstreams: */
+	bool is_found; /* ./config.yaml, which nobody named: counts only with a top-level upstreams: and may not set what is guarded */
 };
 
 struct cfg_loader {
@@ -71,7 +71,6 @@ struct cfg_loader {
 	struct cfg_node *root; /* a map, once there is one */
 	struct cfg_file file;
 	struct cfg_place secret; /* of the first one in the file; file NULL: none */
-	struct cfg_place match_order_place;
 };
 
 /* config_report.c */
@@ -128,8 +127,12 @@ enum cfg_kind {
 	CFG_K_SSH_KEY,
 	CFG_K_HOST_KEY,
 	CFG_K_PACE,
-	CFG_K_PREFIX,
+	CFG_K_MATCH,
 	CFG_K_ACTION,
+	CFG_K_EITHER, /* a bool: the second of two choices */
+	CFG_K_RESOLVER,
+	CFG_K_NAMES,
+	CFG_K_ACCESS,
 	CFG_K_NOTHING, /* checked by its choices, stored nowhere */
 };
 enum cfg_serve { CFG_SERVED, CFG_NOTED, CFG_LATER };
@@ -143,6 +146,7 @@ struct cfg_key {
 	const char *def;		    /* NULL: not set */
 	const char *const *choices;	    /* NULL-terminated; the index is the value */
 	bool (*is_valid)(const char *text); /* NULL: any */
+	bool is_guarded; /* ./config.yaml may not set it to anything but its default */
 	const char *help;
 	const char *note; /* with CFG_NOTED: said when the key is there */
 };
@@ -153,7 +157,9 @@ const struct cfg_key *cfg_key_find(const char *path);
 bool cfg_key_is_section(const char *path);
 /** cfg_key_near() - the key below @section that @word may have meant; NULL if none */
 const char *cfg_key_near(char out[CFG_PATH_MAX], const char *section, const char *word);
-bool cfg_name_is_valid(const char *name); /* of an upstream */
+bool cfg_key_is_list(const struct cfg_key *key); /* several values; one alone may stand by itself */
+bool cfg_name_is_valid(const char *name);	 /* of an upstream */
+bool cfg_user_is_valid(const char *text);	 /* the characters that a user's name may have */
 
 /* config_flags.c */
 /** cfg_flags_merge() - lays the flags over ld->root */
@@ -167,6 +173,21 @@ bool cfg_walk_is_ours(struct cfg_loader *ld);
 void cfg_walk(struct cfg_loader *ld);
 
 /* config_value.c */
+/* What a setter knows. */
+struct cfg_value {
+	struct cfg_loader *ld;
+	const struct cfg_key *key;
+	const struct cfg_node *node;
+	const char *path;
+	void *base;
+};
+/** cfg_value_refuse() - "path: @what, not "value"". Return: false */
+bool cfg_value_refuse(const struct cfg_value *v, const char *what);
+void *cfg_value_field(const struct cfg_value *v);
+char *cfg_value_keep(const struct cfg_value *v,
+		     const char *text); /* a copy that lives as long as the configuration */
+/** cfg_value_each() - @set for the value itself or for every one of the list. Return: false if one was refused, or there is none (reported) */
+bool cfg_value_each(const struct cfg_value *v, bool (*set)(const struct cfg_value *item));
 /** cfg_value_set() - one value into the field of @base that @key names. Return: false if it was refused (reported) */
 bool cfg_value_set(struct cfg_loader *ld, const struct cfg_key *key, const struct cfg_node *node,
 		   const char *path, void *base);
@@ -175,6 +196,12 @@ bool cfg_action_set(struct cfg_loader *ld, const struct cfg_node *node, const ch
 /** cfg_ms_parse(), cfg_bytes_parse() - "10s", "96MiB"; false if it is none */
 bool cfg_ms_parse(const char *text, uint64_t *out);
 bool cfg_bytes_parse(const char *text, uint64_t *out);
+
+/* config_net.c: setters of what is said of addresses, names and users */
+bool cfg_set_match(const struct cfg_value *v);
+bool cfg_set_resolver(const struct cfg_value *v);
+bool cfg_set_names(const struct cfg_value *v);
+bool cfg_set_access(const struct cfg_value *v);
 
 /* config_check.c: what concerns several values */
 void cfg_check(struct cfg_loader *ld);

@@ -20,7 +20,13 @@ static const char *const order_choices[] = { "", "specific", "first",
 					     NULL }; /* enum cfg_match_order */
 static const char *const dns_choices[] = { "fake-ip", "tunnel", "off",
 					   NULL }; /* enum cfg_dns_mode */
-static const char *const split_only[] = { "split", NULL };
+static const char *const manager_choices[] = {
+	"auto", "resolved", "resolvconf", "file", "none", NULL
+};								      /* enum cfg_dns_manager */
+static const char *const tun_choices[] = { "split", "system", NULL }; /* the second is true */
+static const char *const ipv6_choices[] = { "tunnel", "direct", NULL };
+static const char *const public_choices[] = { "tunnel", "local", NULL };
+static const char *const rebind_choices[] = { "allow", "block", NULL };
 static const char *const off_only[] = { "off", NULL };
 static const char *const ssh_document[] = { "AWS-StartSSHSession", NULL };
 
@@ -79,7 +85,7 @@ static bool is_printable(const char *text)
 	return true;
 }
 
-static bool is_user(const char *text)
+bool cfg_user_is_valid(const char *text)
 {
 	return text[0] != '-' && is_made_of(text, "._-$@+\\");
 }
@@ -89,8 +95,6 @@ static bool is_device(const char *text)
 {
 	return strcmp(text, ".") != 0 && strcmp(text, "..") != 0 && is_made_of(text, "._-");
 }
-
-#define NAMES_NOTE "accepted; names are served by a later version, rules of addresses work now"
 
 const struct cfg_key cfg_keys[] = {
 	{ .path = "listen", .serve = CFG_LATER, .help = "SOCKS5 listener beside the device" },
@@ -153,7 +157,7 @@ const struct cfg_key cfg_keys[] = {
 	  .offset = IN_U(ssh.user),
 	  .min = 1,
 	  .max = 64,
-	  .is_valid = is_user,
+	  .is_valid = cfg_user_is_valid,
 	  .def = "ec2-user",
 	  .help = "user at the target" },
 	{ .path = "upstreams.*.ssh.key",
@@ -193,10 +197,15 @@ const struct cfg_key cfg_keys[] = {
 	  .choices = off_only,
 	  .help = "off: sessions stay" },
 	{ .path = "upstreams.*.resolver",
-	  .serve = CFG_NOTED,
-	  .kind = CFG_K_NOTHING,
-	  .help = "DNS server as seen from the far side",
-	  .note = NAMES_NOTE },
+	  .kind = CFG_K_RESOLVER,
+	  .offset = IN_U(resolver),
+	  .def = "169.254.169.253",
+	  .help = "DNS server as seen from the far side, ADDRESS[:PORT]" },
+	{ .path = "upstreams.*.ipv6",
+	  .kind = CFG_K_BOOL,
+	  .offset = IN_U(ipv6),
+	  .def = "false",
+	  .help = "its VPC carries IPv6: names get AAAA too" },
 	{ .path = "upstreams.*.document",
 	  .offset = IN_U(document),
 	  .min = 3,
@@ -211,9 +220,10 @@ const struct cfg_key cfg_keys[] = {
 	  .is_valid = is_printable,
 	  .help = "why, for the account's audit trail" },
 	{ .path = "routes.*.match",
-	  .kind = CFG_K_PREFIX,
-	  .offset = IN_R(prefix),
-	  .help = "prefix or address; vpc: whatever the target's VPC reaches" },
+	  .kind = CFG_K_MATCH,
+	  .help = "prefix or address; a name, *.SUFFIX or a pattern with * and ?; vpc: whatever "
+		  "the "
+		  "target's VPC reaches" },
 	{ .path = "routes.*.upstream",
 	  .kind = CFG_K_ACTION,
 	  .help = "an upstream's name, direct, reject or drop" },
@@ -231,7 +241,27 @@ const struct cfg_key cfg_keys[] = {
 	  .offset = IN_C(match_order),
 	  .choices = order_choices,
 	  .help = "specific or first, where the two differ" },
-	{ .path = "forward", .serve = CFG_LATER, .help = "serve other machines too" },
+	{ .path = "forward",
+	  .kind = CFG_K_BOOL,
+	  .offset = IN_C(forward),
+	  .def = "false",
+	  .is_guarded = true,
+	  .help = "serve containers and machines behind this one too" },
+	{ .path = "fail_closed",
+	  .kind = CFG_K_BOOL,
+	  .offset = IN_C(fail_closed),
+	  .def = "false",
+	  .help = "what was routed stays unreachable until down, whatever happens" },
+	{ .path = "access",
+	  .kind = CFG_K_ACCESS,
+	  .def = "all",
+	  .help = "who may use it: all, or users by name, number or range as 1000-1999" },
+	{ .path = "ipv6",
+	  .kind = CFG_K_EITHER,
+	  .offset = IN_C(ipv6_direct),
+	  .choices = ipv6_choices,
+	  .def = "tunnel",
+	  .help = "of system mode: tunnel, or direct for what no upstream carries" },
 	{ .path = "tun.name",
 	  .offset = IN_C(tun_name),
 	  .min = 1,
@@ -239,22 +269,46 @@ const struct cfg_key cfg_keys[] = {
 	  .is_valid = is_device,
 	  .def = "ssm0",
 	  .help = "name of the device" },
-	{ .path = "tun.mode", .kind = CFG_K_NOTHING, .choices = split_only, .help = "split" },
+	{ .path = "tun.mode",
+	  .kind = CFG_K_EITHER,
+	  .offset = IN_C(system),
+	  .choices = tun_choices,
+	  .def = "split",
+	  .is_guarded = true,
+	  .help = "split, or system: the whole machine goes into default" },
 	{ .path = "dns.mode",
-	  .serve = CFG_NOTED,
 	  .kind = CFG_K_CHOICE,
 	  .offset = IN_C(dns_mode),
 	  .choices = dns_choices,
 	  .def = "fake-ip",
-	  .help = "fake-ip, tunnel or off",
-	  .note = NAMES_NOTE },
-	{ .path = "dns.manager", .serve = CFG_LATER, .help = "who manages the system's resolver" },
-	{ .path = "dns.suffixes", .serve = CFG_LATER, .help = "suffixes asked at our resolver" },
+	  .help = "fake-ip, tunnel or off" },
+	{ .path = "dns.manager",
+	  .kind = CFG_K_CHOICE,
+	  .offset = IN_C(dns_manager),
+	  .choices = manager_choices,
+	  .def = "auto",
+	  .is_guarded = true,
+	  .help = "how the system's resolver is set: auto, resolved, resolvconf, file or none" },
+	{ .path = "dns.suffixes",
+	  .kind = CFG_K_NAMES,
+	  .help = "suffixes asked of us beside those of the rules" },
+	{ .path = "dns.public",
+	  .kind = CFG_K_EITHER,
+	  .offset = IN_C(dns_public_local),
+	  .choices = public_choices,
+	  .def = "tunnel",
+	  .help = "who is asked for names without a rule in system mode: tunnel or local" },
+	{ .path = "dns.rebind",
+	  .kind = CFG_K_EITHER,
+	  .offset = IN_C(dns_rebind_block),
+	  .choices = rebind_choices,
+	  .def = "allow",
+	  .help = "block: public names may not answer inside of a routed prefix" },
 	{ .path = "run_as",
 	  .offset = IN_C(run_as),
 	  .min = 1,
 	  .max = 64,
-	  .is_valid = is_user,
+	  .is_valid = cfg_user_is_valid,
 	  .help = "user of the daemon; only in a file of root's" },
 	{ .path = "limits.flows",
 	  .kind = CFG_K_U32,
@@ -316,6 +370,11 @@ static const char *below(const char *path, const char *section)
 	if (!len)
 		return path;
 	return strncmp(path, section, len) == 0 && path[len] == '.' ? path + len + 1 : NULL;
+}
+
+bool cfg_key_is_list(const struct cfg_key *key)
+{
+	return key->kind == CFG_K_TARGETS || key->kind == CFG_K_NAMES || key->kind == CFG_K_ACCESS;
 }
 
 bool cfg_key_is_section(const char *path)

@@ -82,18 +82,37 @@ static void ms_format(char *out, size_t cap, uint32_t ms)
 		snprintf(out, cap, "%ums", ms);
 }
 
-static void targets_format(char *out, size_t cap, const struct cfg_upstream *u)
+static void list_format(char *out, size_t cap, const char *const *words, size_t n)
 {
 	size_t at = (size_t)snprintf(out, cap, "[");
 
-	for (size_t i = 0; i < u->n_targets && at < cap; i++) {
+	for (size_t i = 0; i < n && at < cap; i++) {
 		char one[TEXT_SAFE_MAX * 4 + 8];
 
-		text_format(one, sizeof(one), u->targets[i]);
+		text_format(one, sizeof(one), words[i]);
 		at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", one);
 	}
 	if (at < cap)
 		snprintf(out + at, cap - at, "]");
+}
+
+static void access_format(char *out, size_t cap, const struct config *c)
+{
+	if (c->n_access)
+		list_format(out, cap, c->access, c->n_access);
+	else
+		text_copy(out, cap, "all");
+}
+
+static void resolver_format(char *out, size_t cap, const struct net_endpoint *e)
+{
+	char text[NET_ENDPOINT_STR];
+
+	if (e->port == 53)
+		net_addr_str(text, &e->addr);
+	else
+		net_endpoint_str(text, e);
+	text_format(out, cap, text);
 }
 
 /* Return: false if there is nothing to show */
@@ -148,7 +167,12 @@ static bool value_format(char *out, size_t cap, const struct cfg_owned *o,
 	case CFG_K_CHOICE:
 		text_copy(out, cap, key->choices[*(const unsigned *)field]);
 		return *out != '\0';
-	case CFG_K_TARGETS: targets_format(out, cap, base); return true;
+	case CFG_K_TARGETS: {
+		const struct cfg_upstream *u = base;
+
+		list_format(out, cap, u->targets, u->n_targets);
+		return true;
+	}
 	case CFG_K_SSH_KEY:
 		return ssh_key_format(out, cap, &((const struct cfg_upstream *)base)->ssh);
 	case CFG_K_HOST_KEY:
@@ -161,7 +185,11 @@ static bool value_format(char *out, size_t cap, const struct cfg_owned *o,
 		text_copy(out, cap,
 			  cfg_action_name(&o->c, o->c.default_action, o->c.default_upstream));
 		return true;
-	case CFG_K_PREFIX: /* of routes, which have their own lines */
+	case CFG_K_EITHER: text_copy(out, cap, key->choices[*(const bool *)field]); return true;
+	case CFG_K_RESOLVER: resolver_format(out, cap, field); return true;
+	case CFG_K_ACCESS: access_format(out, cap, &o->c); return true;
+	case CFG_K_MATCH: /* of routes, which have their own lines */
+	case CFG_K_NAMES: /* a line each */
 	case CFG_K_NOTHING: return false;
 	}
 	return false;
@@ -184,6 +212,21 @@ static void show_row(struct shower *sh, unsigned indent, const char *rest, const
 	print_line(sh, dot ? indent + 2 : indent, line, at);
 }
 
+/* As many as there may be, each with up to 253 bytes: a line each, below "dns:", which is open. */
+static void show_suffixes(struct shower *sh)
+{
+	const struct config *c = &sh->owned->c;
+	char line[TEXT_SAFE_MAX * 4 + 16], quoted[TEXT_SAFE_MAX * 4 + 8];
+
+	if (c->n_dns_suffixes)
+		print_line(sh, 2, "suffixes:", source_of(sh->owned, "dns.suffixes"));
+	for (size_t i = 0; i < c->n_dns_suffixes; i++) {
+		text_format(quoted, sizeof(quoted), c->dns_suffixes[i]);
+		snprintf(line, sizeof(line), "- %s", quoted);
+		print_line(sh, 4, line, NULL);
+	}
+}
+
 /* The rows below @pattern; @shown is what the sources call it. */
 static void show_scope(struct shower *sh, unsigned indent, const char *pattern, const char *shown,
 		       const void *base)
@@ -199,6 +242,10 @@ static void show_scope(struct shower *sh, unsigned indent, const char *pattern, 
 		if (key->serve == CFG_LATER ||
 		    (len ? strncmp(key->path, pattern, len) != 0 : strchr(key->path, '*') != NULL))
 			continue;
+		if (key->kind == CFG_K_NAMES) {
+			show_suffixes(sh);
+			continue;
+		}
 		if (!value_format(value, sizeof(value), sh->owned, key, base))
 			continue;
 		snprintf(path, sizeof(path), "%s%s%s", shown, len ? "." : "", rest);
@@ -206,17 +253,26 @@ static void show_scope(struct shower *sh, unsigned indent, const char *pattern, 
 	}
 }
 
+static const char *match_text(char prefix[NET_PREFIX_STR], const struct cfg_route *r)
+{
+	switch (r->match) {
+	case CFG_MATCH_PREFIX: return net_prefix_str(prefix, &r->prefix);
+	case CFG_MATCH_VPC: return "vpc";
+	case CFG_MATCH_NAME: break;
+	}
+	return r->name;
+}
+
 static void show_routes(struct shower *sh)
 {
 	const struct config *c = &sh->owned->c;
-	char prefix[NET_PREFIX_STR], quoted[80], line[200];
+	char prefix[NET_PREFIX_STR], quoted[TEXT_SAFE_MAX + 8], line[TEXT_SAFE_MAX + 128];
 
 	print_line(sh, 0, c->n_routes ? "routes:" : "routes: []", NULL);
 	for (size_t i = 0; i < c->n_routes; i++) {
 		const struct cfg_route *r = &c->routes[i];
 
-		text_format(quoted, sizeof(quoted),
-			    r->match == CFG_MATCH_VPC ? "vpc" : net_prefix_str(prefix, &r->prefix));
+		text_format(quoted, sizeof(quoted), match_text(prefix, r));
 		snprintf(line, sizeof(line), "- {match: %s, upstream: %s%s}", quoted,
 			 cfg_action_name(c, r->action, r->upstream),
 			 r->override ? ", override: true" : "");

@@ -15,21 +15,12 @@
 #include "base/text.h"
 #include "config/config_internal.h"
 
-/* What a setter knows. */
-struct value {
-	struct cfg_loader *ld;
-	const struct cfg_key *key;
-	const struct cfg_node *node;
-	const char *path;
-	void *base;
-};
-
-static void *field(const struct value *v)
+void *cfg_value_field(const struct cfg_value *v)
 {
 	return (char *)v->base + v->key->offset;
 }
 
-static bool refuse(const struct value *v, const char *what)
+bool cfg_value_refuse(const struct cfg_value *v, const char *what)
 {
 	if (v->key->kind == CFG_K_SECRET)
 		cfg_error(v->ld, &v->node->place, "%s: %s", v->path, what);
@@ -39,13 +30,13 @@ static bool refuse(const struct value *v, const char *what)
 	return false;
 }
 
-static char *keep(const struct value *v, const char *text)
+char *cfg_value_keep(const struct cfg_value *v, const char *text)
 {
 	return cfg_strndup(&v->ld->owned->arena, text, strlen(text));
 }
 
 /* Of a text or number that must be one of few; the rest of design's choices are for later. */
-static bool is_chosen(const struct value *v, unsigned *index)
+static bool is_chosen(const struct cfg_value *v, unsigned *index)
 {
 	const char *const *c = v->key->choices;
 	char all[160] = "";
@@ -71,7 +62,7 @@ static bool is_chosen(const struct value *v, unsigned *index)
 	return false;
 }
 
-static bool set_text(const struct value *v)
+static bool set_text(const struct cfg_value *v)
 {
 	size_t len = strlen(v->node->text);
 	char what[80];
@@ -82,27 +73,27 @@ static bool set_text(const struct value *v)
 	if (len < v->key->min || len > v->key->max) {
 		snprintf(what, sizeof(what), "%llu to %llu characters are expected",
 			 (unsigned long long)v->key->min, (unsigned long long)v->key->max);
-		return refuse(v, what);
+		return cfg_value_refuse(v, what);
 	}
 	if (v->key->is_valid && !v->key->is_valid(v->node->text))
-		return refuse(v, v->key->kind == CFG_K_SECRET
-					 ? "it holds characters that can't be part of one"
-					 : "a valid value is expected");
-	*(const char **)field(v) = keep(v, v->node->text);
+		return cfg_value_refuse(v, v->key->kind == CFG_K_SECRET
+						   ? "it holds characters that can't be part of one"
+						   : "a valid value is expected");
+	*(const char **)cfg_value_field(v) = cfg_value_keep(v, v->node->text);
 	return true;
 }
 
 /* "~/x" with the caller's home; else below the folder of the file, or of the process for a flag. */
-static bool set_path(const struct value *v)
+static bool set_path(const struct cfg_value *v)
 {
 	const char *text = v->node->text, *file = v->ld->file.path, *slash;
 	char cwd[1024] = "", out[4096];
 	int n;
 
 	if (!*text || strlen(text) > 1024)
-		return refuse(v, "a path is expected");
+		return cfg_value_refuse(v, "a path is expected");
 	if (text[0] == '~' && text[1] != '/')
-		return refuse(v, "~ stands for your home alone: a path is expected");
+		return cfg_value_refuse(v, "~ stands for your home alone: a path is expected");
 	if (text[0] == '/')
 		n = snprintf(out, sizeof(out), "%s", text);
 	else if (text[0] == '~')
@@ -111,18 +102,18 @@ static bool set_path(const struct value *v)
 	else {
 		slash = v->node->place.line && file ? strrchr(file, '/') : NULL;
 		if ((!slash || file[0] != '/') && !getcwd(cwd, sizeof(cwd)))
-			return refuse(v, "an absolute path is expected");
+			return cfg_value_refuse(v, "an absolute path is expected");
 		n = snprintf(out, sizeof(out), "%s%s%.*s%s", cwd, *cwd ? "/" : "",
 			     slash ? (int)(slash + 1 - file) : 0, slash ? file : "", text);
 	}
 	if (n < 0 || (size_t)n >= sizeof(out))
-		return refuse(v, "a shorter path is expected");
-	*(const char **)field(v) = keep(v, out);
+		return cfg_value_refuse(v, "a shorter path is expected");
+	*(const char **)cfg_value_field(v) = cfg_value_keep(v, out);
 	return true;
 }
 
 /* A file that is really called so is written ./instance-connect. */
-static bool set_ssh_key(const struct value *v)
+static bool set_ssh_key(const struct cfg_value *v)
 {
 	struct cfg_ssh *ssh = &((struct cfg_upstream *)v->base)->ssh;
 
@@ -190,7 +181,7 @@ bool cfg_bytes_parse(const char *text, uint64_t *out)
 	return unit_parse(text, units, ARRAY_LEN(units), out);
 }
 
-static bool in_bounds(const struct value *v, uint64_t n)
+static bool in_bounds(const struct cfg_value *v, uint64_t n)
 {
 	char what[120];
 
@@ -210,10 +201,10 @@ static bool in_bounds(const struct value *v, uint64_t n)
 		snprintf(what, sizeof(what), "%llu to %llu is expected",
 			 (unsigned long long)v->key->min, (unsigned long long)v->key->max);
 	}
-	return refuse(v, what);
+	return cfg_value_refuse(v, what);
 }
 
-static bool set_number(const struct value *v)
+static bool set_number(const struct cfg_value *v)
 {
 	const char *text = v->node->text;
 	uint64_t n;
@@ -221,49 +212,59 @@ static bool set_number(const struct value *v)
 	switch (v->key->kind) {
 	case CFG_K_MS:
 		if (!cfg_ms_parse(text, &n))
-			return refuse(v, "a time as 10s, 500ms or 1m is expected");
+			return cfg_value_refuse(v, "a time as 10s, 500ms or 1m is expected");
 		break;
 	case CFG_K_BYTES:
 		if (!cfg_bytes_parse(text, &n))
-			return refuse(v, "a size as 96MiB is expected");
+			return cfg_value_refuse(v, "a size as 96MiB is expected");
 		break;
 	default:
 		if (!number_parse(text, strlen(text), &n))
-			return refuse(v, "a number is expected");
+			return cfg_value_refuse(v, "a number is expected");
 	}
 	if (!in_bounds(v, n))
 		return false;
 	if (v->key->kind == CFG_K_U16)
-		*(uint16_t *)field(v) = (uint16_t)n;
+		*(uint16_t *)cfg_value_field(v) = (uint16_t)n;
 	else if (v->key->kind == CFG_K_BYTES)
-		*(uint64_t *)field(v) = n;
+		*(uint64_t *)cfg_value_field(v) = n;
 	else
-		*(uint32_t *)field(v) = (uint32_t)n;
+		*(uint32_t *)cfg_value_field(v) = (uint32_t)n;
 	return true;
 }
 
-static bool set_bool(const struct value *v)
+static bool set_bool(const struct cfg_value *v)
 {
 	bool is_true = strcmp(v->node->text, "true") == 0;
 
 	if (!is_true && strcmp(v->node->text, "false") != 0)
-		return refuse(v, "true or false is expected");
-	*(bool *)field(v) = is_true;
+		return cfg_value_refuse(v, "true or false is expected");
+	*(bool *)cfg_value_field(v) = is_true;
 	return true;
 }
 
-static bool set_choice(const struct value *v)
+static bool set_choice(const struct cfg_value *v)
 {
 	unsigned i;
 
 	if (!is_chosen(v, &i))
 		return false;
-	*(unsigned *)field(v) =
+	*(unsigned *)cfg_value_field(v) =
 		i; /* every enum here is as wide: the compiler's choice without negatives */
 	return true;
 }
 
-static bool set_nothing(const struct value *v)
+static bool set_either(const struct cfg_value *v)
+{
+	unsigned i;
+
+	if (!is_chosen(v, &i))
+		return false;
+	*(bool *)cfg_value_field(v) = i == 1;
+	return true;
+}
+
+static bool set_nothing(const struct cfg_value *v)
 {
 	unsigned i;
 
@@ -280,7 +281,7 @@ static bool is_fingerprint(const char *text)
 	       strspn(text + 7, alphabet) == 43;
 }
 
-static bool set_host_key(const struct value *v)
+static bool set_host_key(const struct cfg_value *v)
 {
 	struct cfg_ssh *ssh = &((struct cfg_upstream *)v->base)->ssh;
 	const char *text = v->node->text;
@@ -291,16 +292,17 @@ static bool set_host_key(const struct value *v)
 		ssh->host_key = CFG_HOST_KEY_STRICT;
 	} else if (is_fingerprint(text)) {
 		ssh->host_key = CFG_HOST_KEY_PINNED;
-		ssh->fingerprint = keep(v, text);
+		ssh->fingerprint = cfg_value_keep(v, text);
 	} else {
-		return refuse(v, "accept-new, strict or a fingerprint \"SHA256:…\" is expected");
+		return cfg_value_refuse(
+			v, "accept-new, strict or a fingerprint \"SHA256:…\" is expected");
 	}
 	return true;
 }
 
 #define PACE_MAX 100000 /* ours: messages a second */
 
-static bool set_pace(const struct value *v)
+static bool set_pace(const struct cfg_value *v)
 {
 	struct cfg_upstream *u = v->base;
 	const char *text = v->node->text;
@@ -308,81 +310,64 @@ static bool set_pace(const struct value *v)
 
 	if (strcmp(text, "off") != 0 &&
 	    (!number_parse(text, strlen(text), &n) || n < 1 || n > PACE_MAX))
-		return refuse(v, "off or 1 to 100000 messages a second is expected");
+		return cfg_value_refuse(v, "off or 1 to 100000 messages a second is expected");
 	u->pace_per_s = (uint32_t)n;
 	u->pace_set = true;
 	return true;
 }
 
-static bool target_add(const struct value *v, const struct cfg_node *node)
+static bool target_add(const struct cfg_value *v)
 {
 	struct cfg_upstream *u = v->base;
-	struct value item = *v;
+	const char *text = v->node->text;
 	struct aws_target target;
 
-	item.node = node;
-	if (node->kind != CFG_SCALAR) {
-		cfg_error(v->ld, &node->place, "%s: a target's id is expected here", v->path);
-		return false;
-	}
-	if (aws_target_parse(&target, node->text) < 0)
-		return refuse(&item, target.why);
+	if (aws_target_parse(&target, text) < 0)
+		return cfg_value_refuse(v, target.why);
 	for (size_t i = 0; i < u->n_targets; i++)
-		if (strcmp(u->targets[i], node->text) == 0) {
-			cfg_error(v->ld, &node->place, "%s: %s stands twice", v->path,
-				  cfg_quote(node->text).s);
+		if (strcmp(u->targets[i], text) == 0) {
+			cfg_error(v->ld, &v->node->place, "%s: %s stands twice", v->path,
+				  cfg_quote(text).s);
 			return false;
 		}
 	if (u->n_targets == CFG_TARGETS_MAX) {
-		cfg_error(v->ld, &node->place, "%s: more than %u targets", v->path,
+		cfg_error(v->ld, &v->node->place, "%s: more than %u targets", v->path,
 			  CFG_TARGETS_MAX);
 		return false;
 	}
-	u->targets[u->n_targets++] = keep(v, node->text);
+	u->targets[u->n_targets++] = cfg_value_keep(v, text);
 	return true;
 }
 
-static bool set_targets(const struct value *v)
+bool cfg_value_each(const struct cfg_value *v, bool (*set)(const struct cfg_value *item))
 {
 	bool fine = true;
 
 	if (v->node->kind == CFG_SCALAR)
-		return target_add(v, v->node);
-	for (const struct cfg_entry *e = v->node->first; e && !cfg_report_is_full(v->ld->report);
-	     e = e->next)
-		fine = target_add(v, e->node) && fine;
+		return set(v);
 	if (!v->node->first) {
 		cfg_error(v->ld, &v->node->place, "%s: the list is empty", v->path);
 		return false;
 	}
+	for (const struct cfg_entry *e = v->node->first; e && !cfg_report_is_full(v->ld->report);
+	     e = e->next) {
+		struct cfg_value item = *v;
+
+		item.node = e->node;
+		if (e->node->kind == CFG_SCALAR)
+			fine = set(&item) && fine;
+		else {
+			cfg_error(v->ld, &e->node->place, "%s: %s is expected here", v->path,
+				  v->key->kind == CFG_K_TARGETS ? "a target's id" : "one value");
+			fine = false;
+		}
+	}
 	return fine;
 }
 
-static bool set_prefix(const struct value *v)
+static bool set_targets(const struct cfg_value *v)
 {
-	struct net_prefix *out = field(v);
-	const char *text = v->node->text;
-	char near[NET_PREFIX_STR];
-	int err;
-
-	if (strcmp(text, "vpc") == 0) {
-		((struct cfg_route *)v->base)->match = CFG_MATCH_VPC;
-		return true;
-	}
-	err = net_prefix_parse(out, text);
-	if (err == 0)
-		return true;
-	if (err == ST_EINVAL) {
-		cfg_error(v->ld, &v->node->place,
-			  "%s: %s has bits behind its length, did you mean %s?", v->path,
-			  cfg_quote(text).s, net_prefix_str(near, out));
-		return false;
-	}
-	if (strspn(text, "0123456789./") == strlen(text) || strchr(text, ':') || strchr(text, '/'))
-		return refuse(v, "an address or a prefix as 10.0.0.0/8 is expected");
-	cfg_error(v->ld, &v->node->place, "%s: domain rules are not yet supported (%s)", v->path,
-		  cfg_quote(text).s);
-	return false;
+	return cfg_value_each(v, target_add);
 }
 
 bool cfg_action_set(struct cfg_loader *ld, const struct cfg_node *node, const char *path,
@@ -418,7 +403,7 @@ bool cfg_action_set(struct cfg_loader *ld, const struct cfg_node *node, const ch
 	return false;
 }
 
-static bool set_action(const struct value *v)
+static bool set_action(const struct cfg_value *v)
 {
 	struct cfg_route *r = v->base;
 	struct config *c = v->base;
@@ -428,25 +413,28 @@ static bool set_action(const struct value *v)
 	return cfg_action_set(v->ld, v->node, v->path, &c->default_action, &c->default_upstream);
 }
 
-static bool (*const setters[])(const struct value *v) = {
+static bool (*const setters[])(const struct cfg_value *v) = {
 	[CFG_K_TEXT] = set_text,       [CFG_K_SECRET] = set_text,
 	[CFG_K_PATH] = set_path,       [CFG_K_U16] = set_number,
 	[CFG_K_U32] = set_number,      [CFG_K_MS] = set_number,
 	[CFG_K_BYTES] = set_number,    [CFG_K_BOOL] = set_bool,
 	[CFG_K_CHOICE] = set_choice,   [CFG_K_TARGETS] = set_targets,
 	[CFG_K_SSH_KEY] = set_ssh_key, [CFG_K_HOST_KEY] = set_host_key,
-	[CFG_K_PACE] = set_pace,       [CFG_K_PREFIX] = set_prefix,
+	[CFG_K_PACE] = set_pace,       [CFG_K_MATCH] = cfg_set_match,
+	[CFG_K_EITHER] = set_either,   [CFG_K_RESOLVER] = cfg_set_resolver,
+	[CFG_K_NAMES] = cfg_set_names, [CFG_K_ACCESS] = cfg_set_access,
 	[CFG_K_ACTION] = set_action,   [CFG_K_NOTHING] = set_nothing,
 };
 _Static_assert(sizeof(enum cfg_match_order) == sizeof(unsigned), "set_choice() writes an unsigned");
 _Static_assert(sizeof(enum cfg_dns_mode) == sizeof(unsigned), "set_choice() writes an unsigned");
+_Static_assert(sizeof(enum cfg_dns_manager) == sizeof(unsigned), "set_choice() writes an unsigned");
 
 bool cfg_value_set(struct cfg_loader *ld, const struct cfg_key *key, const struct cfg_node *node,
 		   const char *path, void *base)
 {
-	struct value v = { ld, key, node, path, base };
+	struct cfg_value v = { ld, key, node, path, base };
 
-	if (node->kind != CFG_SCALAR && !(node->kind == CFG_LIST && key->kind == CFG_K_TARGETS)) {
+	if (node->kind != CFG_SCALAR && !(node->kind == CFG_LIST && cfg_key_is_list(key))) {
 		cfg_error(ld, &node->place, "%s: one value is expected here", path);
 		return false;
 	}

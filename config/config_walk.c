@@ -30,8 +30,11 @@ static void path_join(char out[CFG_PATH_MAX], const char *section, const char *k
 
 static void source_add(struct cfg_loader *ld, const char *path, const struct cfg_place *at)
 {
-	struct cfg_source *s = cfg_alloc(&ld->owned->arena, sizeof(*s));
+	struct cfg_source *s;
 
+	if (strncmp(path, "routes[", 7) == 0) /* thousands; a route has its own place */
+		return;
+	s = cfg_alloc(&ld->owned->arena, sizeof(*s));
 	if (!s || !(s->path = cfg_strndup(&ld->owned->arena, path, strlen(path))))
 		return;
 	s->place = *at;
@@ -40,6 +43,14 @@ static void source_add(struct cfg_loader *ld, const char *path, const struct cfg
 	else
 		ld->owned->sources = s;
 	ld->owned->last_source = s;
+}
+
+/* Nobody named ./config.yaml: it may not take the whole machine, nor open it to others (design, section 5). */
+static bool is_forbidden(const struct cfg_loader *ld, const struct cfg_key *key,
+			 const struct cfg_node *node)
+{
+	return key->is_guarded && ld->file.is_found && node->place.line &&
+	       (node->kind != CFG_SCALAR || strcmp(node->text, key->def) != 0);
 }
 
 static void leaf(struct cfg_loader *ld, struct scope *sc, const struct cfg_key *key,
@@ -54,6 +65,13 @@ static void leaf(struct cfg_loader *ld, struct scope *sc, const struct cfg_key *
 	}
 	if (cfg_node_is_nothing(e->node)) {
 		cfg_error(ld, at, "%s has no value", shown);
+		return;
+	}
+	if (is_forbidden(ld, key, e->node)) {
+		cfg_error(ld, at,
+			  "%s may only be set in a file that was named with -c, not in %s: name "
+			  "it, or leave it at %s",
+			  shown, ld->file.path, key->def);
 		return;
 	}
 	if (key->kind == CFG_K_SECRET && !ld->secret.file && at->line)
@@ -228,7 +246,7 @@ static void walk_route(struct cfg_loader *ld, const struct cfg_entry *e, size_t 
 			  "a route is written as {match: 10.0.0.0/8, upstream: NAME}");
 		return;
 	}
-	*r = (struct cfg_route){ .place = e->node->place };
+	*r = (struct cfg_route){ .place = e->node->place, .order = (uint32_t)n };
 	walk_map(ld, &sc, e->node, "routes.*", shown);
 	set_defaults(ld, &sc);
 	for (size_t i = 0; i < ARRAY_LEN(needed); i++)
@@ -284,10 +302,7 @@ bool cfg_walk_is_ours(struct cfg_loader *ld)
 void cfg_walk(struct cfg_loader *ld)
 {
 	struct scope sc = { .pattern = "", .shown = "", .base = &ld->owned->c };
-	const struct cfg_entry *order = cfg_node_find(ld->root, "match_order");
 
-	if (order)
-		ld->match_order_place = order->node->place;
 	walk_upstreams(ld);
 	walk_map(ld, &sc, ld->root, "", "");
 	set_defaults(ld, &sc);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Cases: the search's order, with a file put in each place; ./config.yaml that is skipped and why; -c files that are refused;
+ * Cases: the search's order, with a file put in each place; ./config.yaml that is skipped and why, and what it may not set; -c files that are refused;
  * missing files; .toml; size at the limit; FIFOs, folders, links; owners other than the caller (as root only); secrets that
  * others can read; file_is_roots; a file without a mapping.
  */
@@ -121,6 +121,45 @@ static void test_search(void **state)
 	f->opts.name = "nobody-has-this-name";
 	assert_int_equal(load(f), ST_ENOENT);
 	cx_find(&f->report, "/etc/ssm-tun/nobody-has-this-name.yaml", false);
+}
+
+/* What nobody named may neither take the whole machine nor open it to others; a flag or -c may. */
+static void test_folder_guarded(void **state)
+{
+	struct fx *f = *state;
+	static const struct {
+		const char *text, *why;
+		bool is_fine;
+	} cases[] = {
+		{ "default: p\ntun: {mode: system}\n",
+		  "tun.mode may only be set in a file that was named with -c", false },
+		{ "dns: {manager: none}\n", "dns.manager may only be set", false },
+		{ "forward: true\n", "forward may only be set", false },
+		{ "forward: [true]\n", "forward may only be set", false },
+		{ "tun: {mode: split}\ndns: {manager: auto}\nforward: false\n", NULL, true },
+		{ "dns: {mode: tunnel}\naccess: bob\nfail_closed: true\n", NULL, true },
+	};
+	const struct cfg_flag flags[] = { { "system", NULL }, { "forward", "true" } };
+	char text[512];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(text, sizeof(text), "%s%s", good, cases[i].text);
+		put("config.yaml", text, 0644);
+		if (cases[i].is_fine)
+			expect_file(f, "./config.yaml");
+		else
+			expect_refused(f, cases[i].why);
+		if (strchr(cases[i].text, '['))
+			continue;
+		f->opts.path = "./config.yaml";
+		expect_file(f, "./config.yaml");
+		f->opts.path = NULL;
+	}
+	put("config.yaml", good, 0644);
+	f->opts.flags = flags;
+	f->opts.n_flags = ARRAY_LEN(flags);
+	expect_file(f, "./config.yaml");
+	assert_true(f->c->system && f->c->forward);
 }
 
 /* Not ours or not to be trusted: told, and the search goes on. */
@@ -302,10 +341,11 @@ static void test_target_needs_no_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_search),	  CASE(test_folder_skipped),
-		CASE(test_folder_errors), CASE(test_named_refused),
-		CASE(test_owners),	  CASE(test_secrets),
-		CASE(test_size),	  CASE(test_target_needs_no_file),
+		CASE(test_search),	   CASE(test_folder_skipped),
+		CASE(test_folder_errors),  CASE(test_named_refused),
+		CASE(test_owners),	   CASE(test_secrets),
+		CASE(test_size),	   CASE(test_target_needs_no_file),
+		CASE(test_folder_guarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,53 @@ static void test_over_a_file(void **state)
 	cfg_free(c);
 }
 
+/* The line of the design: names, prefixes and the whole machine, without a file. */
+static void test_names_and_system(void **state)
+{
+	const struct cfg_flag flags[] = {
+		{ "target", "i-1" },	    { "domain", "*.Prod.internal" },
+		{ "domain", "db?.x.test" }, { "route", "10.0.0.0/8" },
+		{ "system", NULL },	    { "dns.suffixes", "corp" },
+		{ "dns.suffixes", "lan" },  { "access", "bob" },
+		{ "access", "1000-1999" },  { "resolver", "10.0.0.2" },
+		{ "dns.manager", "file" },  { "ipv6", "direct" },
+		{ "fail_closed", "true" },
+	};
+	struct config *c = good("", flags, ARRAY_LEN(flags));
+
+	(void)state;
+	assert_true(c->system && c->ipv6_direct && c->fail_closed);
+	assert_int_equal(c->default_action, CFG_TO_UPSTREAM);
+	assert_int_equal(c->n_routes, 3);
+	assert_string_equal(c->routes[1].name, "*.prod.internal");
+	assert_string_equal(c->routes[1].place.file, "flag --domain");
+	assert_string_equal(c->routes[2].name, "db?.x.test");
+	assert_int_equal(c->n_dns_suffixes, 2);
+	assert_int_equal(c->n_access, 2);
+	assert_int_equal(c->upstreams[0].resolver.addr.b[3], 2);
+	assert_int_equal(c->dns_manager, CFG_MANAGER_FILE);
+	cfg_free(c);
+}
+
+/* --system takes the only upstream where nothing else is said, in the file or by a flag. */
+static void test_system_default(void **state)
+{
+	static const char named[] = "upstreams:\n  p: {instances: i-1}\n  q: {instances: i-2}\n"
+				    "default: q\n";
+	const struct cfg_flag flags[] = { { "system", "" }, { "default", "p" } };
+	struct config *c = good(one, flags, 1);
+
+	(void)state;
+	assert_true(c->system && c->default_action == CFG_TO_UPSTREAM && c->default_upstream == 0);
+	cfg_free(c);
+	c = good(named, flags, 1);
+	assert_int_equal(c->default_upstream, 1);
+	cfg_free(c);
+	c = good(named, flags, 2);
+	assert_int_equal(c->default_upstream, 0);
+	cfg_free(c);
+}
+
 /* A map that hangs at two places by an alias is changed at one only. */
 static void test_shared_map(void **state)
 {
@@ -123,15 +170,24 @@ static void test_errors(void **state)
 		{ one, "routes.0.match", "x", "there is no such flag" },
 		{ one, "aws.secret_key", "x", "there is no such flag" },
 		{ one, "upstreams.p.aws.session_token", "x", "there is no such flag" },
-		{ one, "domain", "*.x", "not yet supported" },
-		{ one, "system", "", "not yet supported" },
+		{ one, "domain", "10.0.0.0/8", "that is for --route" },
+		{ one, "domain", "10.0.0", "that is for --route" },
+		{ one, "domain", "vpc", "that is for --route" },
+		{ one, "domain", "*", "it holds every name" },
+		{ one, "domain", "", "needs a value" },
+		{ two, "domain", "*.x", "there are 2 upstreams" },
+		{ one, "system", "x", "takes no value" },
+		{ two, "system", NULL, "must be an upstream, not direct" },
+		{ one, "access", "10-", "a user's name, number or a range" },
+		{ one, "dns.suffixes", "x..y", "two dots" },
+		{ one, "resolver", "127.0.0.1", "the far side can ask" },
 		{ one, "listen", "127.0.0.1:1", "not yet supported" },
 		{ one, "tun.name", "", "needs a value" },
 		{ one, "tun.name", NULL, "needs a value" },
 		{ one, "ssh.port", "x", "a number is expected" },
 		{ one, "route", "10.0.0.1/8", "did you mean 10.0.0.0/8?" },
 		{ one, "route", "169.254.0.0/16", "link-local" },
-		{ one, "route", "Vpc", "domain rules are not yet supported" },
+		{ one, "route", "Vpc", "did you mean vpc?" },
 		{ two, "route", "vpc", "there are 2 upstreams" },
 		{ one, "limits.flows", "0", "1 to 65536 is expected" },
 		{ two, "region", "r-9", "there are 2 upstreams" },
@@ -180,13 +236,17 @@ static void test_known(void **state)
 				 key->kind != CFG_K_SECRET && strncmp(name, "routes.", 7) != 0);
 		if (key->kind == CFG_K_SECRET || strncmp(name, "routes.", 7) == 0)
 			continue;
-		assert_int_equal(list, key->kind == CFG_K_TARGETS);
+		assert_int_equal(list, key->kind == CFG_K_TARGETS || !strcmp(name, "access") ||
+					       !strcmp(name, "dns.suffixes"));
+		assert_true(cfg_flag_takes_value(name));
 		assert_int_equal(later, key->serve == CFG_LATER);
 	}
 	assert_true(cfg_flag_known("target", &list, &later) && list && !later);
 	assert_true(cfg_flag_known("route", &list, &later) && list && !later);
-	assert_true(cfg_flag_known("domain", &list, &later) && later);
-	assert_true(cfg_flag_known("system", &list, &later) && !list && later);
+	assert_true(cfg_flag_known("domain", &list, &later) && list && !later);
+	assert_true(cfg_flag_known("system", &list, &later) && !list && !later);
+	assert_false(cfg_flag_takes_value("system"));
+	assert_true(cfg_flag_takes_value("domain"));
 	assert_true(cfg_flag_known("profile", &list, &later) && !list && !later);
 	assert_false(cfg_flag_known("", &list, &later));
 	assert_false(cfg_flag_known("upstreams", &list, &later));
@@ -214,15 +274,24 @@ static void test_help(void **state)
 	assert_non_null(strstr(text, "--limits.memory=SIZE"));
 	assert_null(strstr(text, "secret_key="));
 	assert_null(strstr(text, "--listen"));
+	assert_non_null(strstr(text, "--domain GLOB"));
+	assert_non_null(strstr(text, "  --system   "));
+	assert_non_null(strstr(text, "--dns.manager=WORD"));
+	assert_non_null(strstr(text, "--access=all|USER"));
 	free(text);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_single_target), cmocka_unit_test(test_over_a_file),
-		cmocka_unit_test(test_shared_map),    cmocka_unit_test(test_new_upstream),
-		cmocka_unit_test(test_errors),	      cmocka_unit_test(test_known),
+		cmocka_unit_test(test_single_target),
+		cmocka_unit_test(test_over_a_file),
+		cmocka_unit_test(test_names_and_system),
+		cmocka_unit_test(test_system_default),
+		cmocka_unit_test(test_shared_map),
+		cmocka_unit_test(test_new_upstream),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_help),
 	};
 

@@ -19,7 +19,8 @@ static const char full[] =
 	"          data_endpoint: 'd.test:99', ca_bundle: ca.pem}\n"
 	"    ssh: {user: admin, key: ~/.ssh/id_ed25519, port: 2222, host_key: strict}\n"
 	"    sessions: {min: 2, max: 12, idle: off, pace: 500}\n"
-	"    resolver: 169.254.169.253\n"
+	"    resolver: '[fd00::2]:5353'\n"
+	"    ipv6: true\n"
 	"    document: AWS-StartSSHSession\n"
 	"    reason: \"ticket \\\"7\\\"\"\n"
 	"  dev:\n"
@@ -35,10 +36,18 @@ static const char full[] =
 	"  - {match: 'fd00::/8', upstream: reject}\n"
 	"  - {match: 192.168.7.0/24, upstream: drop}\n"
 	"  - {match: 192.168.8.0/24, upstream: direct}\n"
+	"  - {match: '*.Prod.internal.', upstream: prod}\n"
+	"  - {match: DB-?.dev.internal, upstream: dev}\n"
+	"  - {match: \"b\\u00fccher.example\", upstream: direct}\n"
 	"default: prod\n"
 	"match_order: specific\n"
-	"tun: {name: vpn7, mode: split}\n"
-	"dns: {mode: off}\n"
+	"tun: {name: vpn7, mode: system}\n"
+	"ipv6: direct\n"
+	"fail_closed: true\n"
+	"forward: false\n"
+	"access: [alice, '1000', 2000-2999, 'corp\\bob']\n"
+	"dns: {mode: tunnel, manager: resolvconf, suffixes: [Corp.example., lan], public: local, "
+	"rebind: block}\n"
 	"run_as: alice\n"
 	"limits: {flows: 100, connect_budget: 1500ms, pending_opens: 7, memory: 8MiB}\n"
 	"sleep_detection_threshold: 30s\n";
@@ -67,6 +76,34 @@ static void check_prod(const struct cfg_upstream *u)
 	assert_string_equal(u->reason, "ticket \"7\"");
 	assert_int_equal(u->place.line, 2);
 	assert_int_equal(u->place.column, 3);
+	assert_int_equal(u->resolver.addr.family, 6);
+	assert_int_equal(u->resolver.port, 5353);
+	assert_true(u->ipv6);
+}
+
+static void check_net(const struct config *c)
+{
+	static const char *const names[] = { "*.prod.internal", "db-?.dev.internal",
+					     "xn--bcher-kva.example" };
+	static const char *const access[] = { "alice", "1000", "2000-2999", "corp\\bob" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const struct cfg_route *r = &c->routes[c->n_routes - ARRAY_LEN(names) + i];
+
+		assert_true(r->match == CFG_MATCH_NAME);
+		assert_string_equal(r->name, names[i]);
+		assert_int_equal(r->order, 6 + i);
+	}
+	assert_true(c->system && c->ipv6_direct && c->fail_closed && !c->forward);
+	assert_int_equal(c->n_access, ARRAY_LEN(access));
+	for (size_t i = 0; i < ARRAY_LEN(access); i++)
+		assert_string_equal(c->access[i], access[i]);
+	assert_int_equal(c->dns_mode, CFG_DNS_TUNNEL);
+	assert_int_equal(c->dns_manager, CFG_MANAGER_RESOLVCONF);
+	assert_true(c->dns_public_local && c->dns_rebind_block);
+	assert_int_equal(c->n_dns_suffixes, 2);
+	assert_string_equal(c->dns_suffixes[0], "corp.example");
+	assert_string_equal(c->dns_suffixes[1], "lan");
 }
 
 static void check_dev(const struct cfg_upstream *u)
@@ -106,7 +143,8 @@ static void test_full(void **state)
 	assert_int_equal(c->n_upstreams, 2);
 	check_prod(&c->upstreams[0]);
 	check_dev(&c->upstreams[1]);
-	assert_int_equal(c->n_routes, ARRAY_LEN(routes));
+	assert_int_equal(c->n_routes, ARRAY_LEN(routes) + 3);
+	check_net(c);
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
 		char text[NET_PREFIX_STR];
 
@@ -119,7 +157,6 @@ static void test_full(void **state)
 	assert_int_equal(c->default_upstream, 0);
 	assert_int_equal(c->match_order, CFG_ORDER_SPECIFIC);
 	assert_string_equal(c->tun_name, "vpn7");
-	assert_int_equal(c->dns_mode, CFG_DNS_OFF);
 	assert_string_equal(c->run_as, "alice");
 	assert_int_equal(c->limits.flows, 100);
 	assert_int_equal(c->limits.connect_budget_ms, 1500);
@@ -142,6 +179,13 @@ static void test_defaults(void **state)
 	assert_int_equal(c->match_order, CFG_ORDER_UNSET);
 	assert_string_equal(c->tun_name, "ssm0");
 	assert_int_equal(c->dns_mode, CFG_DNS_FAKE_IP);
+	assert_int_equal(c->dns_manager, CFG_MANAGER_AUTO);
+	assert_false(c->system || c->ipv6_direct || c->forward || c->fail_closed);
+	assert_false(c->dns_public_local || c->dns_rebind_block);
+	assert_int_equal(c->n_access + c->n_dns_suffixes, 0);
+	assert_false(c->upstreams[0].ipv6);
+	assert_int_equal(c->upstreams[0].resolver.port, 53);
+	assert_memory_equal(c->upstreams[0].resolver.addr.b, "\xa9\xfe\xa9\xfd", 4);
 	assert_null(c->run_as);
 	assert_int_equal(c->limits.flows, 4096);
 	assert_int_equal(c->limits.connect_budget_ms, 10000);
@@ -208,15 +252,8 @@ static const struct {
 	/* later */
 	{ UP RT "listen: 127.0.0.1:28881\n", 6, 1, "listen is not yet supported" },
 	{ UP RT "auth: {user: a, pass: b}\n", 6, 8, "auth.user is not yet supported" },
-	{ UP RT "tun: {mode: system}\n", 6, 13, "tun.mode: only split is supported" },
 	{ UP "    document: AWS-StartInteractiveCommand\n" RT, 4, 15, "only AWS-StartSSHSession" },
 	{ UP "    sessions: {idle: 15m}\n" RT, 4, 22, "only off is supported" },
-	{ UP "routes:\n  - {match: \"*.x.test\", upstream: p}\n", 5, 13,
-	  "domain rules are not yet supported" },
-	{ UP "routes:\n  - {match: db.test, upstream: p}\n", 5, 13,
-	  "domain rules are not yet supported" },
-	{ UP "dns: {manager: resolved}\n", 4, 7, "dns.manager is not yet supported" },
-	{ UP "forward: true\n", 4, 1, "forward is not yet supported" },
 	/* upstreams */
 	{ "upstreams: {p: {aws: {region: a}}}\n", 1, 13, "lacks \"instances\"" },
 	{ "upstreams: {p: }\n", 1, 13, "lacks \"instances\"" },
@@ -279,9 +316,9 @@ static const struct {
 	{ UP "routes: [{match: 10.0.0.0/33, upstream: p}]\n", 4, 18, "an address or a prefix" },
 	{ UP "routes: [{match: 'fd00::1::', upstream: p}]\n", 4, 18, "an address or a prefix" },
 	{ UP "routes: [{match: 0.0.0.0/0, upstream: p}]\n", 4, 10,
-	  "system mode is not yet supported" },
+	  "for that use tun.mode: system and default: NAME" },
 	{ UP "routes: [{match: '::/0', upstream: p}]\n", 4, 10,
-	  "system mode is not yet supported" },
+	  "for that use tun.mode: system and default: NAME" },
 	{ UP "routes: [{match: 127.0.0.0/8, upstream: p}]\n", 4, 10, "loopback" },
 	{ UP "routes: [{match: 127.1.0.0/16, upstream: p}]\n", 4, 10, "loopback" },
 	{ UP "routes: [{match: 169.254.0.0/16, upstream: p}]\n", 4, 10, "link-local" },
@@ -307,10 +344,83 @@ static const struct {
 	  "can't be used with match_order: first" },
 	{ "upstreams: {p: {instances: [mi-0a, host-7]}}\nroutes: [{match: vpc, upstream: p}]\n", 2,
 	  10, "no target of upstream p is an EC2 instance" },
-	{ UP "routes: [{match: VPC, upstream: p}]\n", 4, 18, "domain rules are not yet" },
+	{ UP "routes: [{match: VPC, upstream: p}]\n", 4, 18, "did you mean vpc?" },
 	{ UP "routes: [{match: vpc}]\n", 4, 10, "routes[0] lacks \"upstream\"" },
 	{ UP RT "limits: {vpc_refresh: 10}\n", 6, 23, "a time as 10s" },
 	{ UP RT "limits: {vpc_refresh: 999ms}\n", 6, 23, "1000ms to 86400000ms" },
+	/* names */
+	{ UP "routes: [{match: 10.0.0, upstream: p}]\n", 4, 18, "an address or a prefix" },
+	{ UP "routes: [{match: '10.0.0.*', upstream: p}]\n", 4, 18, "an address or a prefix" },
+	{ UP "routes: [{match: 10.0.0.0-10.0.0.9, upstream: p}]\n", 4, 18,
+	  "an address or a prefix" },
+	{ UP "routes: [{match: a.b/8, upstream: p}]\n", 4, 18, "an address or a prefix" },
+	{ UP "routes: [{match: '*', upstream: p}]\n", 4, 18,
+	  "routes[0].match: \"*\" is not a name: it holds every name: that is what default is "
+	  "for" },
+	{ UP "routes: [{match: 'a b', upstream: p}]\n", 4, 18, "is not a name: a name is made of" },
+	{ UP "routes: [{match: 'x..y', upstream: p}]\n", 4, 18, "two dots" },
+	{ UP "routes: [{match: '*b\xc3\xbc.x', upstream: p}]\n", 4, 18, "a label with * or ?" },
+	{ UP "routes: [{match: \"\\x41\\uFFFE.x\", upstream: p}]\n", 4, 18,
+	  "international domain names" },
+	{ UP "routes: [{match: x.test, upstream: nobody}]\n", 4, 36, "no upstream is named" },
+	/* resolver */
+	{ UP "    resolver: 10.0.0\n" RT, 4, 15,
+	  "upstreams.p.resolver: an address as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53 is expected, "
+	  "not \"10.0.0\"" },
+	{ UP "    resolver: dns.test\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: '10.0.0.2:'\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: 10.0.0.2:0\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: 10.0.0.2:65536\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: 10.0.0.2:5x\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: '[10.0.0.2]:53'\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: '[fd00::2'\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: '[fd00::2]53'\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: '[]'\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: '" HEX64 ":53'\n" RT, 4, 15, "an address as" },
+	{ UP "    resolver: 127.0.0.53\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: 224.0.0.251\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: 0.0.0.0\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: 169.254.169.254\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: '[::1]:53'\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: 'fe80::1'\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: 'ff02::fb'\n" RT, 4, 15, "an address that the far side can ask" },
+	{ UP "    resolver: '::ffff:127.0.0.1'\n" RT, 4, 15,
+	  "an address that the far side can ask" },
+	{ UP "    resolver: [10.0.0.2]\n" RT, 4, 15, "one value is expected" },
+	{ UP "    ipv6: maybe\n" RT, 4, 11, "upstreams.p.ipv6: true or false" },
+	/* system mode, and whom it serves */
+	{ UP RT "tun: {mode: system}\n", 6, 13,
+	  "which must be an upstream, not direct: set default" },
+	{ UP RT "tun: {mode: system}\ndefault: reject\n", 6, 13, "not reject: set default: NAME" },
+	{ UP RT "tun: {mode: all}\n", 6, 13, "one of split, system is expected" },
+	{ UP RT "ipv6: off\n", 6, 7, "one of tunnel, direct is expected" },
+	{ UP RT "forward: yes\n", 6, 10, "true or false is expected" },
+	{ UP RT "fail_closed: 1\n", 6, 14, "true or false is expected" },
+	{ UP RT "access: []\n", 6, 9, "the list is empty" },
+	{ UP RT "access: [all]\n", 6, 10, "all stands alone" },
+	{ UP RT "access: [bob, all]\n", 6, 15, "all stands alone" },
+	{ UP RT "access: [bob, bob]\n", 6, 15, "access: \"bob\" stands twice" },
+	{ UP RT "access: [[bob]]\n", 6, 10, "one value is expected" },
+	{ UP RT "access: {bob: 1}\n", 6, 9, "one value is expected" },
+	{ UP RT "access: -bob\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: b:b\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: ''\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: " HEX64 "x\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: 4294967295\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: 99999999999\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: 10-9\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: 10-\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: '1-2-3'\n", 6, 9, "a user's name, number or a range" },
+	{ UP RT "access: bob\nforward: true\n", 6, 9, "exclude each other" },
+	/* dns */
+	{ UP RT "dns: {manager: systemd}\n", 6, 16,
+	  "one of auto, resolved, resolvconf, file, none is expected" },
+	{ UP RT "dns: {public: no}\n", 6, 15, "one of tunnel, local is expected" },
+	{ UP RT "dns: {rebind: true}\n", 6, 15, "one of allow, block is expected" },
+	{ UP RT "dns: {suffixes: []}\n", 6, 17, "the list is empty" },
+	{ UP RT "dns: {suffixes: ['*.x.test']}\n", 6, 18, "is not a name: a name is made of" },
+	{ UP RT "dns: {suffixes: [10.0.0.0]}\n", 6, 18, "a name as corp.example is expected" },
+	{ UP RT "dns: {suffixes: [X.test, x.test.]}\n", 6, 26, "\"x.test.\" stands twice" },
 	/* the rest */
 	{ UP RT "default: nobody\n", 6, 10, "no upstream is named \"nobody\"" },
 	{ UP RT "match_order: last\n", 6, 14, "one of specific, first is expected" },
@@ -444,7 +554,7 @@ static void test_all_at_once(void **state)
 	assert_int_equal(cx_load(&c, r,
 				 "routes:\n- {match: 1.2.3.4/8, upstream: x}\nlisten: a\n"
 				 "upstreams:\n  p: {instances: [i-1], ssh: {port: q}}\n"
-				 "dns: {mode: off}\n",
+				 "sleep_detection_threshold: 30s\n",
 				 NULL, 0),
 			 ST_ECONFIG);
 	cfg_report_print(r, to);
@@ -459,8 +569,8 @@ static void test_all_at_once(void **state)
 		"or drop)\n"
 		"/d/f:3:1: listen is not yet supported\n"
 		"/d/f:5:37: upstreams.p.ssh.port: a number is expected, not \"q\"\n"
-		"/d/f:6:7: note: dns.mode: accepted; names are served by a later version, rules of "
-		"addresses work now\n");
+		"/d/f:6:1: note: sleep_detection_threshold: accepted and not needed: sleep is "
+		"noticed anyway\n");
 	assert_int_equal(r->n_errors, 4);
 	free(printed);
 	free(r);
@@ -492,9 +602,12 @@ static void test_notes(void **state)
 		uint32_t line;
 		const char *says;
 	} cases[] = {
-		{ UP "    resolver: 10.0.0.2\n" RT, 4, "upstreams.p.resolver: accepted" },
 		{ UP RT "sleep_detection_threshold: 30\n", 6, "not needed" },
-		{ UP RT "dns: {mode: fake-ip}\n", 6, "dns.mode: accepted" },
+		{ UP RT "  - {match: '*.x.test', upstream: p}\n  - {match: y.test, upstream: p}\n"
+			"dns: {mode: off}\n",
+		  6, "no name is resolved by us: 2 rules of names do nothing" },
+		{ UP "routes: [{match: y.test, upstream: p}]\ndns: {mode: off}\n", 4,
+		  "1 rule of names does nothing" },
 		{ UP "    aws: {profile: q, access_key: AKIDEXAMPLEEXAMPLE, secret_key: x, region: "
 		     "r}\n" RT,
 		  2, "access_key is used" },
@@ -691,7 +804,9 @@ static void test_show(void **state)
 	again = cx_good(text);
 	assert_string_equal(again->upstreams[0].reason, "ticket \"7\"");
 	assert_int_equal(again->upstreams[0].pace_per_s, 500);
-	assert_int_equal(again->n_routes, 6);
+	assert_int_equal(again->n_routes, 9);
+	assert_int_equal(again->upstreams[0].resolver.port, 5353);
+	check_net(again);
 	cfg_free(again);
 	free(text);
 }
