@@ -165,7 +165,7 @@ static int parse_config_flag(struct parser *p, const char *word, const char *nam
 {
 	struct cli_args *a = p->args;
 	bool list, not_yet;
-	const char *value;
+	const char *value = NULL;
 
 	if (!cfg_flag_known(name, &list, &not_yet)) {
 		const char *names[ARRAY_LEN(options)];
@@ -184,7 +184,11 @@ static int parse_config_flag(struct parser *p, const char *word, const char *nam
 	}
 	if (!(p->command->takes & CLI_TAKES_CONFIG))
 		return usage_error("this command takes no such option", word, NULL);
-	int r = take_value(p, word, inline_value, &value);
+	int r = CLI_OK;
+	if (cfg_flag_takes_value(name))
+		r = take_value(p, word, inline_value, &value);
+	else if (inline_value)
+		r = usage_error("this option takes no value", word, NULL);
 	if (r != CLI_OK)
 		return r;
 	if (a->n_flags == CLI_FLAGS_MAX)
