@@ -6,7 +6,7 @@
 #include "dns/dns.h"
 
 /*
- * The life of a query (dns.c): parsed, judged, answered from the fake map or the cache, or asked; equal questions of the same way
+ * The life of a query (dns_query.c): parsed, judged, answered from the fake map or the cache, or asked; equal questions of the same way
  * that are under way share one ask. An ask goes out through one of the two below, as one message with a question of ours, and comes
  * back as one message whose question was compared with it.
  */
@@ -67,7 +67,7 @@ static inline unsigned dns_msg_rcode(const uint8_t *msg)
 	return msg[3] & 0x0fU;
 }
 
-/* dns_fake.c: the map of names and fake addresses; dns_cache.c: answers by question, way and time. Declared by their owner. */
+/* The rest is declared by dns_msg.h, dns_cache.h, dns_fake.h and dns_core.h. */
 
 /* dns.c */
 struct loop *dns_loop(const struct dns *d);

@@ -9,11 +9,10 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "dns/dns_internal.h"
+#include "dns/dns_msg.h"
 
-#define LABEL_MAX 63U	   /* RFC 1035, 2.3.4 */
-#define WIRE_NAME_MAX 255U /* bytes, the root's included */
-#define QUESTION_TAIL 4U   /* type and class */
+#define LABEL_MAX 63U	 /* RFC 1035, 2.3.4 */
+#define QUESTION_TAIL 4U /* type and class */
 
 static uint8_t lower(uint8_t c)
 {
@@ -27,7 +26,7 @@ size_t dns_msg_question_len(const uint8_t *msg, size_t len)
 	if (len < DNS_HEADER_BYTES || be16_get(msg + 4) != 1)
 		return 0;
 	for (;;) {
-		if (at >= len || msg[at] > LABEL_MAX || at - DNS_HEADER_BYTES >= WIRE_NAME_MAX)
+		if (at >= len || msg[at] > LABEL_MAX || at - DNS_HEADER_BYTES >= DNS_WIRE_NAME_MAX)
 			return 0;
 		if (msg[at] == 0)
 			break;
