@@ -21,13 +21,15 @@ int dns_pipes_new(struct dns_pipes **out, struct dns *d); /* Return: 0; ST_ENOME
 void dns_pipes_free(struct dns_pipes *p);		  /* without callbacks */
 /** dns_pipe_ask() - @msg (copied; its id is replaced, and put back into the answer) to @via's resolver, until @deadline_ms on the
  * loop's clock. A channel that closes with questions unanswered is dialled anew and they are asked once more. Answers may come in any order.
- * Return: 0 and *@out; ST_EFULL; ST_ENOMEM */
+ * Return: 0 and *@out; ST_EFULL: too many questions, or all channels have some; ST_EFORMAT: not one whole question; ST_ENOMEM */
 int dns_pipe_ask(struct dns_pipes *p, handle *out, const struct dns_via *via, const uint8_t *msg,
 		 size_t len, uint64_t deadline_ms, dns_answer_fn *done, void *arg);
 void dns_pipe_cancel(struct dns_pipes *p, handle h); /* no callback; stale is fine */
 void dns_pipes_drop(struct dns_pipes *p,
 		    uint32_t upstream); /* that upstream has gone: its asks end with ST_ECLOSED */
 uint32_t dns_pipes_count(const struct dns_pipes *p);
+/** dns_pipes_ignored() - answers so far whose id or question were of no ask, late ones among them */
+uint64_t dns_pipes_ignored(const struct dns_pipes *p);
 
 /* dns_forward.c: resolvers that this machine had before, over UDP from a socket with a random port for each ask, then TCP when cut */
 struct dns_forwards;
@@ -40,6 +42,8 @@ void dns_forwards_set(struct dns_forwards *f, const struct net_endpoint *v, size
 int dns_forward_ask(struct dns_forwards *f, handle *out, const uint8_t *msg, size_t len,
 		    uint64_t deadline_ms, dns_answer_fn *done, void *arg);
 void dns_forward_cancel(struct dns_forwards *f, handle h);
+/** dns_forwards_ignored() - answers so far that were of no ask by their address, port, id or question: strays and forgeries */
+uint64_t dns_forwards_ignored(const struct dns_forwards *f);
 
 /* dns_wire.c: in place, without ldns */
 /** dns_msg_question_len() - Return: bytes of the one question behind the header, type and class included; 0: not one whole
