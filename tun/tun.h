@@ -25,14 +25,19 @@
  * Our band of policy rules, each per family; 5299..5310 must be free of others' at start.
  *
  *   5299  iif lo fwmark 0x5373 goto 5309                     our own sockets pass all of it by
+ *   5299  iif DEVICE goto 5309                               forward: what comes out of our device never goes back into it
  *   5300  iif lo ipproto udp dport 67 (547) goto 5309        system mode: DHCP renewals
  *   5301  iif lo ipproto udp|tcp dport 53 [to RESOLVER] lookup 5374   queries: all (system mode), or those to the former resolvers
+ *   5301  iif lo from OWN [to RESOLVER] lookup 5374          the same as strict rp_filter asks it, without ports
  *   5302  iif lo lookup 5373                                 what the rules need
+ *   5302  iif lo to STACK lookup 5373                        access list: our DNS server is everybody's
+ *   5302  iif lo from OWN lookup 5373                        access list: as strict rp_filter asks it, as user 0
  *   5303  iif lo lookup main suppress_prefixlength 0         system mode: local networks
  *   5304  iif lo lookup 5374                                 system mode: the rest
  *   5309  nop
  *
- * Without "iif lo" in 5301 to 5304 with forward. With an access list 5301, 5302 and 5304 stand once for each uidrange.
+ * Without "iif lo" in 5301 to 5304 and for the mark in 5299 with forward. With an access list 5301, 5302 and 5304 stand once for each
+ * uidrange. 5300: IPv4 with sport 68. OWN is the device's IPv4 address; why: tun_policy.c.
  */
 #define TUN_RULE_FIRST 5299U
 #define TUN_RULE_OWN 5299U
@@ -117,10 +122,17 @@ struct tun_policy {
 	struct net_addr resolvers
 		[TUN_RESOLVERS_MAX]; /* queries to these come to us (not in system mode, where all do) */
 	size_t n_resolvers;
+	char device[TUN_NAME_MAX + 1]; /* ours; needed with forward */
+	struct net_addr
+		own; /* the device's IPv4 address, needed with any of the above but forward; family 0: none */
+	struct net_addr stack[2]; /* our DNS server's, needed with @uids; family 0: none */
 };
 
-/** tun_rules_set() - makes our rules exactly what @p needs, IPv4 and IPv6 (an IPv6-less kernel is fine): adds before it deletes.
- * Return: 0; ST_EEXIST if foreign rules stand in our band (each is logged); ST_ESYS */
+/** tun_rules_set() - makes our rules exactly what @p needs, IPv4 and IPv6 (an IPv6-less kernel is fine): adds before it deletes, and leaves
+ * alone what stands as it should. Needs Linux 4.17 for ports.
+ * Return: 0; ST_EEXIST if foreign rules stand in our band (each is logged), nothing was changed; ST_EINVAL (a range of users that ends before it
+ * begins, too many, forward with users or without a device); ST_ENOMEM; ST_EPERM; ST_ESYS (logged): what was there before may still
+ * stand beside what could be added. An access list needs tun_socket_uid() beside it: a user may bind our device or its address */
 int tun_rules_set(const struct tun_policy *p);
 /** tun_rules_del() - removes our rules: those in our band that carry our protocol number; none is fine. Opens its own socket:
  * the keeper calls it. Return: how many; ST_ESYS */

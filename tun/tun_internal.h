@@ -16,7 +16,7 @@
 #define TUN_RTPROT 0x53U
 
 #define TUN_NL_MSG_MAX                                                                             \
-	256U /* bytes of any request that we make; the largest is a rule's with about 100 */
+	256U /* bytes of any request that we make; the largest is a rule's with about 200 */
 
 #define TUN_NL_DATAGRAM_MAX                                                                        \
 	32768U /* bytes; the kernel fills dumps up to the reader's buffer, 32 KiB at most */
@@ -75,6 +75,39 @@ bool tun_nl_no_family(int error);
 
 /** tun_nl_addr() - an address attribute (4 or 16 bytes by @family, AF_INET or AF_INET6). Return: false if its size is wrong */
 bool tun_nl_addr(struct net_addr *out, int family, const struct nlattr *attr);
+
+/* One policy rule; what is 0 or empty selects nothing. */
+struct tun_rule {
+	uint32_t priority, table, target; /* @target: of a goto */
+	uint32_t mark;
+	uint8_t action; /* FR_ACT_* */
+	uint8_t ipproto;
+	uint16_t sport, dport;
+	char iif[TUN_NAME_MAX + 1];
+	struct net_prefix from, to;
+	bool by_uid;
+	struct tun_uids uids;
+	bool not_default; /* suppress_prefixlength 0 */
+	/* of rules that were read, only */
+	bool inverted, odd; /* @odd: it selects by something that we never ask for */
+	uint8_t family;	    /* AF_* */
+	uint8_t protocol;   /* FRA_PROTOCOL */
+};
+
+#define TUN_RULES_MAX                                                                              \
+	2048U /* ours: of one family in our band, two full policies while one replaces the other */
+
+/* tun_policy.c */
+bool tun_policy_ok(const struct tun_policy *p);
+/** tun_policy_rules() - the rules that @p means for @family (AF_*), in the order of adding. Return: 0, *@n and *@out (the caller
+ * frees it); ST_ENOMEM */
+int tun_policy_rules(const struct tun_policy *p, int family, struct tun_rule **out, size_t *n);
+/** tun_rule_put() - the payload of an RTM_NEWRULE for @rule, into a message of TUN_NL_MSG_MAX bytes */
+void tun_rule_put(struct nlmsghdr *nlh, int family, const struct tun_rule *rule);
+/** tun_rule_read() - Return: false if @nlh is no rule that can be read */
+bool tun_rule_read(struct tun_rule *out, const struct nlmsghdr *nlh);
+/** tun_rule_same() - do they select the same and do the same? An odd one equals none. */
+bool tun_rule_same(const struct tun_rule *a, const struct tun_rule *b);
 
 /** tun_ipv6_on() - does this device take IPv6? Says so once if not. */
 bool tun_ipv6_on(struct tun *t);

@@ -1,146 +1,20 @@
 // SPDX-License-Identifier: MIT
 /*
- * tun_test.c - the device, its addresses, routes, rules and news, in a network namespace of its own
+ * tun_test.c - the device, its addresses, routes and news, in a network namespace of its own
  *
  * Cases: a device's settings, and that it goes with all it had; names; a name that is taken; no rights; addresses
  * of both families, twice; IPv6 switched off; packets out with a vouched checksum; packets in with an unfinished, a right and
  * a wrong checksum, under strict rp_filter; a vanished device; routes: set, differ, change kind, throw, heal, too many, full
- * table, flush, foreign ones untouched; rules: add, twice, delete, our own sockets pass, foreign refused and untouched; main table; monitor.
+ * table, flush, foreign ones untouched; main table; monitor.
  * What the kernel holds is read back by iproute2.
  */
 #include "tun/tun.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-#include "base/err.h"
-#include "base/log.h"
-
-#define DEV "ssmtest0"
-#define WAIT_MS 5000
-
-static char log_text[8192];
-
-static void keep_log(void *arg, enum log_level level, const char *line)
-{
-	size_t len = strlen(log_text);
-
-	(void)arg;
-	(void)level;
-	snprintf(log_text + len, sizeof(log_text) - len, "%s\n", line);
-}
-
-static void run(const char *cmd)
-{
-	if (system(cmd) != 0)
-		fail_msg("failed: %s", cmd);
-}
-
-/* The output of @cmd; static, until the next call. */
-static const char *output(const char *cmd)
-{
-	static char text[1 << 20];
-	FILE *f = popen(cmd, "r");
-	size_t len;
-
-	assert_non_null(f);
-	len = fread(text, 1, sizeof(text) - 1, f);
-	text[len] = '\0';
-	pclose(f);
-	return text;
-}
-
-static void assert_says(const char *cmd, const char *want)
-{
-	const char *text = output(cmd);
-
-	if (!strstr(text, want))
-		fail_msg("%s: no %s in: %s", cmd, want, text);
-}
-
-static void assert_silent_about(const char *cmd, const char *unwanted)
-{
-	const char *text = output(cmd);
-
-	if (strstr(text, unwanted))
-		fail_msg("%s: %s in: %s", cmd, unwanted, text);
-}
-
-static void sysctl_put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, value, strlen(value)), (ssize_t)strlen(value));
-	close(fd);
-}
-
-static const char *why_not;
-
-static bool enter_namespace(void)
-{
-	if (access("/dev/net/tun", R_OK | W_OK) < 0)
-		why_not = "/dev/net/tun can't be opened";
-	else if (unshare(CLONE_NEWNET) < 0)
-		why_not = "no right to a network namespace of our own";
-	else
-		run("ip link set lo up");
-	return !why_not;
-}
-
-/* Stands for all the tests where there are no rights to run them. */
-static void needs_rights(void **state)
-{
-	(void)state;
-	print_message("skipping all of tun: %s\n", why_not);
-	skip();
-}
-
-static int each_setup(void **state)
-{
-	(void)state;
-	log_text[0] = '\0';
-	log_tee(keep_log, NULL);
-	return 0;
-}
-
-static struct tun *open_dev(void)
-{
-	struct tun *t = NULL;
-
-	assert_int_equal(tun_open(&t, DEV, tun_clone_open()), 0);
-	assert_non_null(t);
-	return t;
-}
-
-static struct net_addr addr(const char *s)
-{
-	struct net_addr a;
-
-	assert_int_equal(net_addr_parse(&a, s), 0);
-	return a;
-}
-
-static struct tun_route route(const char *prefix, enum tun_route_kind kind)
-{
-	struct tun_route r = { .kind = kind };
-
-	assert_int_equal(net_prefix_parse(&r.prefix, prefix), 0);
-	return r;
-}
+#include "tests/unit/tun/tun_fixture.h"
 
 static void device_settings(void **state)
 {
@@ -277,46 +151,6 @@ static void ipv6_switched_off(void **state)
 }
 
 /* ---- packets ---- */
-
-/* RFC 1071, without the last inversion */
-static uint32_t sum_of(const uint8_t *p, size_t len, uint32_t sum)
-{
-	for (size_t i = 0; i + 1 < len; i += 2)
-		sum += be16_get(p + i);
-	if (len & 1)
-		sum += (uint32_t)p[len - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-#define IP_LEN 20U
-#define UDP_LEN 8U
-
-/* Turns a UDP packet into its answer: ends swapped, checksum field holding the pseudo-header's sum. */
-static void turn_round(uint8_t *p, size_t len)
-{
-	uint8_t swap[4];
-	uint32_t pseudo;
-
-	memcpy(swap, p + 12, 4);
-	memcpy(p + 12, p + 16, 4);
-	memcpy(p + 16, swap, 4);
-	memcpy(swap, p + IP_LEN, 2);
-	memcpy(p + IP_LEN, p + IP_LEN + 2, 2);
-	memcpy(p + IP_LEN + 2, swap, 2);
-	be16_put(p + 10, 0);
-	be16_put(p + 10, (uint16_t)~sum_of(p, IP_LEN, 0));
-	pseudo = sum_of(p + 12, 8, 17 + (uint32_t)(len - IP_LEN));
-	be16_put(p + IP_LEN + 6, (uint16_t)pseudo);
-}
-
-static void await(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-}
 
 static void packets(void **state)
 {
@@ -520,75 +354,6 @@ static void refused_route_is_named(void **state)
 	tun_close(t);
 }
 
-/* ---- rules ---- */
-
-static void rules(void **state)
-{
-	(void)state;
-	assert_int_equal(tun_rules_del(), 0);
-	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
-	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0); /* a crash left them */
-	assert_string_equal(output("ip rule show pref 5302"),
-			    "5302:\tfrom all iif lo lookup 5373 proto 83\n");
-	assert_string_equal(output("ip -6 rule show pref 5302"),
-			    "5302:\tfrom all iif lo lookup 5373 proto 83\n");
-	assert_string_equal(output("ip rule show pref 5299; ip rule show pref 5309"),
-			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5309 proto 83\n"
-			    "5309:\tfrom all iif lo nop proto 83\n");
-	assert_string_equal(output("ip -6 rule show pref 5299; ip -6 rule show pref 5309"),
-			    "5299:\tfrom all fwmark 0x5373 iif lo goto 5309 proto 83\n"
-			    "5309:\tfrom all iif lo nop proto 83\n");
-	assert_int_equal(tun_rules_foreign(NULL, 0), 0);
-	/* Another of ours, as system mode will have it. */
-	run("ip rule add pref 5299 lookup main suppress_prefixlength 0 proto 83");
-	assert_int_equal(tun_rules_del(), 7);
-	assert_silent_about("ip rule; ip -6 rule", "53");
-}
-
-/* Sockets with our mark pass our table by, and go where the rules of others and the main table send them. */
-static void own_sockets(void **state)
-{
-	const struct tun_route to_us = route("10.0.0.0/8", TUN_ROUTE_DEV);
-	struct tun *t = open_dev();
-
-	(void)state;
-	run("ip tuntap add own0 mode tun; ip link set own0 up; ip route add 10.0.0.0/7 dev own0");
-	assert_int_equal(tun_routes_set(t, TUN_TABLE, &to_us, 1), 0);
-	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), 0);
-	assert_non_null(strstr(output("ip route get 10.1.2.3"), "dev " DEV));
-	assert_non_null(strstr(output("ip route get 10.1.2.3 mark 0x5373"), "dev own0"));
-	assert_non_null(strstr(output("ip route get 10.1.2.3 mark 0x5372"), "dev " DEV));
-	run("ip rule add pref 6000 fwmark 0x5373 to 10.1.0.0/16 unreachable");
-	assert_null(strstr(output("ip route get 10.1.2.3 mark 0x5373 2>&1"), "dev"));
-	run("ip rule del pref 6000; ip link del own0");
-	assert_int_equal(tun_rules_del(), 6);
-	tun_close(t);
-}
-
-static void foreign_rules(void **state)
-{
-	char text[8][128];
-
-	(void)state;
-	run("ip rule add pref 5301 from 10.0.0.0/8 iif lo lookup 12");
-	run("ip -6 rule add pref 5310 not from all unreachable");
-	run("ip rule add pref 5300 lookup 5373");	   /* like ours, but somebody else's */
-	run("ip rule add pref 5311 lookup 5373 proto 83"); /* outside of the band */
-	run("ip rule add pref 5298 lookup 5373 proto 83");
-	assert_int_equal(tun_rules_foreign(text, 8), 3);
-	assert_string_equal(text[0], "5300: from all lookup 5373");
-	assert_string_equal(text[1], "5301: from 10.0.0.0/8 iif lo lookup 12");
-	assert_string_equal(text[2], "5310: not from all unreachable (IPv6)");
-	assert_int_equal(tun_rules_foreign(text, 1), 1);
-	assert_int_equal(tun_rules_set(&(struct tun_policy){ 0 }), ST_EEXIST);
-	assert_non_null(strstr(log_text, "5301: from 10.0.0.0/8 iif lo lookup 12"));
-	assert_non_null(strstr(log_text, "5310: not from all unreachable (IPv6)"));
-	assert_int_equal(tun_rules_del(), 0);
-	assert_int_equal(tun_rules_foreign(text, 8), 3);
-	run("ip rule del pref 5301; ip -6 rule del pref 5310; ip rule del pref 5300");
-	run("ip rule del pref 5311; ip rule del pref 5298");
-}
-
 /* ---- the main table and its news ---- */
 
 static const struct tun_main_route *find(const struct tun_main_route *v, int n, const char *prefix)
@@ -673,16 +438,9 @@ int main(void)
 		cmocka_unit_test_setup(equal_prefixes_throw_wins, each_setup),
 		cmocka_unit_test_setup(routes_at_the_limit, each_setup),
 		cmocka_unit_test_setup(refused_route_is_named, each_setup),
-		cmocka_unit_test_setup(rules, each_setup),
-		cmocka_unit_test_setup(own_sockets, each_setup),
-		cmocka_unit_test_setup(foreign_rules, each_setup),
 		cmocka_unit_test_setup(main_table, each_setup),
 		cmocka_unit_test_setup(monitor, each_setup),
 	};
 
-	const struct CMUnitTest none[] = { cmocka_unit_test(needs_rights) };
-
-	if (!enter_namespace())
-		return cmocka_run_group_tests_name("tun", none, NULL, NULL);
-	return cmocka_run_group_tests_name("tun", tests, NULL, NULL);
+	RUN_IN_NAMESPACE(tests);
 }
