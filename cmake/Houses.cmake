@@ -64,17 +64,41 @@ function(st_program name)
     target_link_libraries(${name} PRIVATE st_flags ${P_USES})
 endfunction()
 
-# st_unit_test(FOLDER FILE USES house…) - one cmocka program for one file of tests, named FOLDER.FILE
+# st_unit_test(FOLDER FILE [SHARES n] [COST seconds] USES house…) - one cmocka program for one file of tests, named FOLDER.FILE
+#   SHARES: run as n tests at once, each of its share of the cases (tests/unit/share.h); COST: of a test that takes
+#   seconds, so that ctest starts it before the others
 function(st_unit_test folder file)
-    cmake_parse_arguments(T "" "" "USES" ${ARGN})
+    cmake_parse_arguments(T "" "SHARES;COST" "USES" ${ARGN})
     set(target ${folder}_${file})
     add_executable(${target} ${file}.c)
     target_link_libraries(${target} PRIVATE st_flags ${T_USES})
     st_pkg_private(${target} cmocka)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-    add_test(NAME ${folder}.${file} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${folder}.${file} PROPERTIES TIMEOUT 120 LABELS unit)
+    st_add_shares(${folder}.${file} "${T_SHARES}" "${T_COST}" COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     st_test_of(${folder} ${target})
+endfunction()
+
+# st_add_shares(NAME SHARES COST COMMAND…) - a test of that name or, with SHARES, tests NAME-1 to NAME-n with SHARE=k/n in their
+#   environment
+function(st_add_shares name shares cost)
+    set(names ${name})
+    if(shares)
+        set(names)
+        foreach(k RANGE 1 ${shares})
+            list(APPEND names ${name}-${k})
+        endforeach()
+    endif()
+    foreach(test ${names})
+        add_test(NAME ${test} ${ARGN})
+        set_tests_properties(${test} PROPERTIES TIMEOUT 120 LABELS unit)
+        if(cost)
+            set_tests_properties(${test} PROPERTIES COST ${cost})
+        endif()
+        if(shares)
+            string(REGEX REPLACE ".*-" "" k ${test})
+            set_tests_properties(${test} PROPERTIES ENVIRONMENT SHARE=${k}/${shares})
+        endif()
+    endforeach()
 endfunction()
 
 # Everything that tests one folder is one target, tests_of_FOLDER: scripts/coverage builds and runs it.

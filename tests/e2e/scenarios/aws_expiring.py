@@ -46,7 +46,7 @@ def cuts_with_ends(lab, played, operation, gap, n):
     return cable, port
 
 
-@scenario("aws-expiring", alone=True)
+@scenario("aws-expiring", seconds=55)
 def aws_expiring(lab):
     """Keys of a role, then of a container, that end as often as the WebSocket is cut: all flows go on, no key is used after its end."""
     gap, n = (60, 10) if lab.long else (3, 8)
@@ -122,7 +122,7 @@ class Waiter:
             self.said = e
 
 
-@scenario("aws-login-late")
+@scenario("aws-login-late", seconds=18)
 def aws_login_late(lab):
     """SSO without a token: `up` on a terminal waits and says the line to run; after a later end old and new flows wait, too, and go on."""
     late = 100 if lab.long else 8

@@ -57,7 +57,7 @@ def check_token(played, path, name):
     return token
 
 
-@scenario("aws-login")
+@scenario("aws-login", seconds=10)
 def aws_login(lab):
     """`ssm-tun login` for an sso-session and for an old SSO profile; our cache serves the AWS CLI, its own serves us; refresh; a refusal."""
     played = start(lab, real=True)

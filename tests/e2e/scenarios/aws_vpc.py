@@ -68,7 +68,7 @@ def ports(lab, *addresses):
     return {a: lab.serve(echo, a) for a in addresses}
 
 
-@scenario("aws-vpc")
+@scenario("aws-vpc", seconds=14)
 def aws_vpc(lab):
     """match: vpc reaches the VPC and its peers; blocks come and go while flows live on; nothing is left at the end."""
     stage = Stage(lab)

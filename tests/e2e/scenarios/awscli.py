@@ -101,7 +101,7 @@ def each(things, fn):
             future.result()
 
 
-@scenario("awscli")
+@scenario("awscli", seconds=16)
 def awscli(lab):
     """The AWS CLI starts, lists, resumes and terminates sessions on the gateway; its plugin gets what it needs."""
     if not os.path.exists(AWS):
@@ -160,7 +160,7 @@ def awscli_forward(lab):
     check("does not allow %s, port 22" % V4 in report["closed"] and p.wait(20) == 0, "another port: %s" % report)
 
 
-@scenario("awscli-targets")
+@scenario("awscli-targets", seconds=14)
 def awscli_targets(lab):
     """The AWS CLI lists instances by filters and pages and sees which are connected."""
     if not os.path.exists(AWS):
@@ -196,7 +196,7 @@ def awscli_targets(lab):
         check(answer == {"Target": target, "Status": status}, "get-connection-status: %s" % answer)
 
 
-@scenario("awscli-errors")
+@scenario("awscli-errors", seconds=14)
 def awscli_errors(lab):
     """What we refuse reaches the user of the AWS CLI by AWS's name and with our words, and leaves no session behind."""
     if not os.path.exists(AWS):

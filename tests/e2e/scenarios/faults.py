@@ -109,7 +109,7 @@ def lose(lab, port, name, stop, start, absence=1.0):
     check(lab.daemon.running(), "the daemon ended when %s did" % name)
 
 
-@scenario("lost-agent")
+@scenario("lost-agent", seconds=10)
 def lost_agent(lab):
     """The agent is killed while flows run: they are reset within 5 s, and new ones work soon after its return."""
     lab.standard()

@@ -8,7 +8,7 @@ from scenarios import scenario
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "registration")
 
 
-@scenario("registration")
+@scenario("registration", seconds=62)
 def registration(lab):
     """Agents' registration over both transports: right and wrong signatures, replays, silence, garbage, back-off."""
     if not os.path.exists(PROGRAM):

@@ -114,7 +114,7 @@ def kill_gateway(lab, absence=0.0):
     return time.monotonic() - t
 
 
-@scenario("resume-gateway-kill", alone=True)
+@scenario("resume-gateway-kill", seconds=52)
 def gateway_kill(lab):
     """The gateway is killed and restarted ten times within one transfer of 200 MB, up and down: sums agree, no flow is reset."""
     lab.standard()
@@ -174,7 +174,7 @@ def nap_over(lab, flows, before, seconds, had):
     lab.note("%d s away, back after %.1f s" % (seconds, back))
 
 
-@scenario("nap")
+@scenario("nap", seconds=20)
 def nap(lab):
     """The network is gone for long: flows only pause, new ones are told after their budget, and all go on when it is back."""
     seconds = 300 if lab.long else 15
@@ -199,7 +199,7 @@ def nap(lab):
     expect_back(port, 5, "after the nap")
 
 
-@scenario("nap-asleep")
+@scenario("nap-asleep", seconds=23)
 def nap_asleep(lab):
     """The daemon sleeps, as on a laptop with the lid closed, and its connections die meanwhile or not: the flows go on when it wakes."""
     seconds = 310 if lab.long else 8

@@ -129,7 +129,7 @@ def failing_up(lab, name, config, flags=()):
     return p
 
 
-@scenario("foreign-text")
+@scenario("foreign-text", seconds=27)
 def foreign_text(lab):
     """Escape sequences, newlines and a 1 MiB string in host_id, sshd's banner, Output and error bodies."""
     # 1. Names that agents give themselves.

@@ -250,7 +250,7 @@ def ssh_login(lab):
     check(b"42" in r.out, "the terminal session said: %r" % r.out[-200:])
 
 
-@scenario("postgres")
+@scenario("postgres", seconds=10)
 def postgres(lab):
     """A real PostgreSQL session: psql, and pgbench with 8 clients."""
     from lab import Skip

@@ -44,6 +44,14 @@ def case(fn):
     return fn
 
 
+def chosen(cases, names):
+    """Those of these names, else those that are this process's share: SHARE=k/n is the k-th of every n (tests/unit/share.h)."""
+    if names:
+        return [fn for fn in cases if fn.__name__ in names]
+    k, n = map(int, os.environ.get("SHARE", "1/1").split("/"))
+    return cases[k - 1::n]
+
+
 def check(ok, what):
     if not ok:
         raise AssertionError(what)
@@ -498,9 +506,7 @@ async def run_all(bench, names, cases, *agent_options):
     bench.start_agent(*agent_options)
     await bench.connected()
     failed = 0
-    for fn in cases:
-        if names and fn.__name__ not in names:
-            continue
+    for fn in chosen(cases, names):
         try:
             await asyncio.wait_for(fn(bench), 60)
             print("ok " + fn.__name__, flush=True)

@@ -21,7 +21,7 @@ import xml.etree.ElementTree as ElementTree
 
 sys.dont_write_bytecode = True
 
-from sessions import Client, Closed, check, encode, session  # noqa: E402  (exits 77 itself)
+from sessions import Client, Closed, check, chosen, encode, session  # noqa: E402  (exits 77 itself)
 from stock_peer import ID, Agent, StockBench, Worker, answered, begin, expect_close, refused  # noqa: E402
 from botocore.credentials import Credentials  # noqa: E402
 
@@ -653,9 +653,7 @@ async def run_all(bench, names):
     bench.start_agent()  # one of ours beside them
     await bench.connected()
     failed = 0
-    for fn in CASES:
-        if names and fn.__name__ not in names:
-            continue
+    for fn in chosen(CASES, names):
         try:
             await asyncio.wait_for(fn(bench), 90)
             print("ok " + fn.__name__, flush=True)

@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "tests/unit/share.h"
 #include "tun_link.h"
 
 #define DELAY_MS 30U /* what the pretended far side takes to connect */
@@ -872,7 +873,7 @@ int main(void)
 
 	if (!tun_link_namespace())
 		return 0;
-	r = cmocka_run_group_tests_name("checksums by the stack", tests, NULL, NULL);
+	r = share_run_tests("checksums by the stack", tests, NULL, NULL);
 	offload = true;
-	return r + cmocka_run_group_tests_name("checksums by the link", tests, NULL, NULL);
+	return r + share_run_tests("checksums by the link", tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@
 #include "base/text.h"
 #include "fakesvc.h"
 #include "testlib.h"
+#include "tests/unit/share.h"
 
 #define PATIENCE_MS 30000U
 
@@ -1398,5 +1399,5 @@ int main(void)
 	};
 
 	cmocka_set_test_filter(getenv("ONLY")); /* a case to run alone, by hand */
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return share_run_tests("sessions", tests, setup, teardown);
 }
