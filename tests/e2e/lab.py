@@ -247,8 +247,12 @@ class Lab:
             self.counter += 1
             return "%s/log/%02d-%s.log" % (ROOT, self.counter, name)
 
+    def where(self, v):
+        """The namespace that `v` means: True is V, a path that one, nothing C."""
+        return self.v if v is True else v or None
+
     def spawn(self, name, argv, v=False, env=None, **kwargs):
-        p = Proc(name, argv, self.log_path(name), env=env or self.env, ns=self.v if v else None, **kwargs)
+        p = Proc(name, argv, self.log_path(name), env=env or self.env, ns=self.where(v), **kwargs)
         self.procs.append(p)
         return p
 
@@ -283,7 +287,7 @@ class Lab:
     def run(self, *argv, v=False, env=None, timeout=60, stdin=None, cwd=None, user=None, binary=False):
         """Runs a command to its end; its status is in the result, never an exception but that it does not end."""
         if v:
-            argv = ("nsenter", "--net=" + self.v, "--") + argv
+            argv = ("nsenter", "--net=" + self.where(v), "--") + argv
         t = time.monotonic()
         try:
             p = subprocess.run(argv, env=env or self.env, timeout=timeout, input=stdin, cwd=cwd or ROOT, user=user, group=user,
@@ -302,7 +306,7 @@ class Lab:
 
     # ---- the far side
 
-    def start_sshd(self, port=None, extra=""):
+    def start_sshd(self, port=None, extra="", v=True):
         port = port or self.sshd_port
         path = ROOT + "/v/sshd_config"
         with open(path, "w") as f:
@@ -327,7 +331,7 @@ PrintLastLog no
 Subsystem sftp internal-sftp
 %s
 """ % (port, ROOT, ROOT, self.authorized, extra))
-        self.sshd = self.spawn("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", path], v=True)
+        self.sshd = self.spawn("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", path], v=v)
         self.sshd.wait_text(r"Server listening on")
         return self.sshd
 
@@ -366,12 +370,12 @@ Subsystem sftp internal-sftp
         check(set(found) == {"aws_access_key_id", "aws_secret_access_key"}, "keys add printed: " + text[:200])
         self.access_key, self.secret_key = found["aws_access_key_id"], found["aws_secret_access_key"]
 
-    def start_agent(self, host_id=None, extra=(), wait=True):
+    def start_agent(self, host_id=None, extra=(), wait=True, v=True):
         host_id = host_id or self.host_id
         state = ROOT + "/v/agent-" + host_id
         self.agent = self.spawn("agent", [
             "ssm-tun-agent", "--gateway", self.agents_url(), "--ca", self.ca, "--state", state, "--host-id", host_id,
-            *extra], v=True)
+            *extra], v=v)
         if wait:
             self.wait_agent(host_id)
         return self.agent
@@ -400,14 +404,14 @@ Subsystem sftp internal-sftp
         self.start_gateway(fault)
         self.start_agent()
 
-    def listen(self, address=V4, port=0):
+    def listen(self, address=V4, port=0, v=True):
         """A listening socket in V: (socket, port)."""
-        s = netns.call_in(self.v, netns.listener, address, port)
+        s = netns.call_in(self.where(v), netns.listener, address, port)
         return s, s.getsockname()[1]
 
-    def serve(self, handler, address=V4, port=0):
+    def serve(self, handler, address=V4, port=0, v=True):
         """Each connection to a new port in V gets a thread that runs handler(socket); returns the port."""
-        s, port = self.listen(address, port)
+        s, port = self.listen(address, port, v)
 
         def one(conn):
             try:
@@ -529,6 +533,7 @@ Subsystem sftp internal-sftp
         if "/run/ssm-tun/lock" in files:
             files.remove("/run/ssm-tun/lock")  # stays by intent: a lock whose file is removed is held by two
         return {"network": netns.net_picture(),
+                "host": netns.host_picture(),
                 "sockets": [s for s in netns.listening_sockets() if "ssm-tun" in s or not s.startswith("unix")],
                 "files": sorted(files), "processes": sorted(netns.processes().values())}
 

@@ -6,9 +6,12 @@ side is a socket made by a short-lived thread that entered it, and is then serve
 """
 import ctypes
 import ctypes.util
+import glob
 import json
 import os
+import re
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -96,6 +99,36 @@ def net_picture():
         for row in ip_json(family, "rule"):
             lines.append("rule%s %s" % (family, json.dumps(row, sort_keys=True)))
     return sorted(lines)
+
+
+SYSCTLS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/*/rp_filter", "net/ipv4/conf/*/src_valid_mark")
+
+
+def host_picture():
+    """What else of the host our program may change, and must put back: nftables, sysctls, resolv.conf (what it is and says)."""
+    rules = subprocess.run(["nft", "list", "ruleset"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+    lines, table = [], ""
+    for line in re.sub(r"packets \d+ bytes \d+", "", rules.decode(errors="replace")).splitlines():
+        table = line.rstrip(" {") if line.startswith("table") else table
+        if line.strip():
+            lines.append("nft %s: %s" % (table, line.strip()))
+    for pattern in SYSCTLS:
+        for path in sorted(glob.glob("/proc/sys/" + pattern)):
+            with open(path) as f:
+                lines.append("sysctl %s = %s" % (path[len("/proc/sys/"):], f.read().strip()))
+    return lines + resolv_conf()
+
+
+def resolv_conf(path="/etc/resolv.conf"):
+    """The file's kind, mode and lines; a link with what it points to."""
+    try:
+        st = os.lstat(path)
+        kind = "link to " + os.readlink(path) if stat.S_ISLNK(st.st_mode) else "%s %o %d:%d" % (
+            "file" if stat.S_ISREG(st.st_mode) else "other", st.st_mode & 0o7777, st.st_uid, st.st_gid)
+        with open(path, errors="replace") as f:
+            return ["resolv.conf is " + kind] + ["resolv.conf says " + line for line in f.read().splitlines()]
+    except OSError as e:
+        return ["resolv.conf: " + os.strerror(e.errno)]
 
 
 def listening_sockets():
