@@ -5,6 +5,9 @@
  * Theory of operation: ASCII is only lowered and checked, so that A-labels and underscores pass as they are. What holds other
  * characters goes through libidn2 first (UTS 46 mapping, non-transitional: "faß" stays its own name), a whole name at once; a
  * pattern label by label, since a wild character is none of IDNA's. The result is checked by the rules of ASCII either way.
+ *
+ * A pattern is matched from the left with one place to go back to, behind its last star: any later star makes the earlier ones
+ * irrelevant, so the time is at most the product of both lengths. "*.suffix" and a plain name are patterns like any other.
  */
 #include "base/dname.h"
 
@@ -20,6 +23,11 @@
 #define TYPED_MAX                                                                                  \
 	(DNAME_MAX *                                                                               \
 	 4U) /* ours: bytes as typed; a character has 4 at most and becomes one at least */
+
+/* dname_weight() */
+#define EXACT 0x30000U
+#define SUFFIX 0x20000U
+#define GLOB 0x10000U
 
 static const char wild[] = "*?";
 static const char literal[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
@@ -189,6 +197,86 @@ bool dname_is_below(const char *name, const char *suffix)
 	size_t n = strlen(name), s = strlen(suffix);
 
 	return n >= s && memcmp(name + n - s, suffix, s) == 0 && (n == s || name[n - s - 1] == '.');
+}
+
+/* May one character stand at this place of both? "?" is any but a dot. */
+static bool char_fits(char a, char b)
+{
+	if (a == '?' || b == '?')
+		return a != '.' && b != '.';
+	return a == b;
+}
+
+/* @text may have "?" too: then whether there is a name that fits both. */
+static bool fits(const char *pattern, const char *text)
+{
+	const char *star = NULL, *from = NULL;
+
+	while (*text) {
+		if (*pattern == '*') {
+			star = ++pattern;
+			from = text;
+		} else if (*pattern && char_fits(*pattern, *text)) {
+			pattern++;
+			text++;
+		} else if (star) {
+			pattern = star;
+			text = ++from;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
+bool dname_match(const char *pattern, const char *name)
+{
+	return fits(pattern, name);
+}
+
+/* Before the first star of either they must agree, behind the last one too; what is between goes into the stars. */
+bool dname_meet(const char *a, const char *b)
+{
+	const char *end_a = a + strlen(a), *end_b = b + strlen(b);
+
+	if (!strchr(a, '*'))
+		return fits(b, a);
+	if (!strchr(b, '*'))
+		return fits(a, b);
+	for (; *a != '*' && *b != '*'; a++, b++)
+		if (!char_fits(*a, *b))
+			return false;
+	while (*--end_a != '*' && *--end_b != '*')
+		if (!char_fits(*end_a, *end_b))
+			return false;
+	return true;
+}
+
+bool dname_is_suffix(const char *pattern)
+{
+	return pattern[0] == '*' && pattern[1] == '.' && !strpbrk(pattern + 2, wild);
+}
+
+const char *dname_tail(const char *pattern)
+{
+	const char *tail = pattern;
+
+	for (const char *c = pattern; (c = strpbrk(c, wild)); c++)
+		tail = c + strcspn(c, ".");
+	return *tail == '.' ? tail + 1 : tail;
+}
+
+uint32_t dname_weight(const char *pattern)
+{
+	uint32_t literals = 0;
+
+	for (const char *c = pattern; *c; c++)
+		literals += *c != '*' && *c != '?';
+	if (literals == strlen(pattern))
+		return EXACT | literals;
+	return (dname_is_suffix(pattern) ? SUFFIX : GLOB) | literals;
 }
 
 /* "10.0.0.*" and "10.0.0.1-10.0.0.9" are ranges of addresses in the hands of whoever writes them, and no name ends in a number. */

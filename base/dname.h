@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define DNAME_MAX 254U /* bytes as text without the last dot, and NUL; RFC 1035, 2.3.4 */
 
@@ -17,6 +18,20 @@ int dname_normal(char out[DNAME_MAX], const char *in, const char **why);
 int dname_pattern(char out[DNAME_MAX], const char *in, const char **why);
 /** dname_is_below() - is @name @suffix or below it? Both normal */
 bool dname_is_below(const char *name, const char *suffix);
+/* Of normal names and patterns of dname_pattern(), which may be plain names too: */
+
+/** dname_match() - "*" is any characters, dots too, or none; "?" is one that is not a dot */
+bool dname_match(const char *pattern, const char *name);
+/** dname_meet() - can a name fit both patterns? */
+bool dname_meet(const char *a, const char *b);
+/** dname_is_suffix() - "*.suffix" without another wild character? */
+bool dname_is_suffix(const char *pattern);
+/** dname_tail() - the labels behind the last one with a wild character, within @pattern; "" if that is the last; all of a plain name */
+const char *dname_tail(const char *pattern);
+/** dname_weight() - of two patterns that hold a name the heavier one is more specific: a plain name, then the longest suffix, then the glob
+ * with the most literal characters. Equal for two different globs that have as many */
+uint32_t dname_weight(const char *pattern);
+
 /** dname_looks_like() - can @in be meant as a name or pattern of names, not as an address or prefix? */
 bool dname_looks_like(const char *in);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Cases: names to their one form: case, last dots, A-labels, other scripts, underscores; every limit at its edge and one beyond; what is refused and
- * why; the output is untouched on error; patterns and what they may not hold; names below a suffix; names and addresses told apart.
+ * why; the output is untouched on error; patterns and what they may not hold; names below a suffix; matching and
+ * meeting of random patterns against the plainest form; weight and tails; names and addresses told apart.
  */
 #include "base/dname.h"
 
@@ -9,6 +10,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -193,6 +195,90 @@ static void test_below(void **state)
 	assert_false(dname_is_below("b.c.a", "b.c"));
 }
 
+/* The rule in its plainest form, exponential. */
+static bool naive(const char *p, const char *n)
+{
+	if (*p == '*')
+		return naive(p + 1, n) || (*n && naive(p, n + 1));
+	if (!*n || !*p)
+		return !*n && !*p;
+	return (*p == *n || (*p == '?' && *n != '.')) && naive(p + 1, n + 1);
+}
+
+/* Is there a name that fits both? All of @alphabet up to 6 characters are tried. */
+static bool naive_meet(const char *a, const char *b, char *name, size_t len)
+{
+	static const char alphabet[] = "ab.";
+
+	name[len] = '\0';
+	if (naive(a, name) && naive(b, name))
+		return true;
+	for (size_t i = 0; len < 6 && i < 3; i++) {
+		name[len] = alphabet[i];
+		if (naive_meet(a, b, name, len + 1))
+			return true;
+	}
+	return false;
+}
+
+static void random_text(char *out, const char *alphabet, unsigned *seed, size_t max)
+{
+	size_t len = (size_t)rand_r(seed) % (max + 1);
+
+	for (size_t i = 0; i < len; i++)
+		out[i] = alphabet[(size_t)rand_r(seed) % strlen(alphabet)];
+	out[len] = '\0';
+}
+
+static void test_match(void **state)
+{
+	unsigned seed = 1;
+	char a[16], b[16], name[16];
+	int found[2] = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 200000; i++) {
+		random_text(a, "ab.?**", &seed, 7);
+		random_text(name, "ab.", &seed, 10);
+		if (dname_match(a, name) != naive(a, name))
+			fail_msg("%s %s", a, name);
+		found[naive(a, name)]++;
+	}
+	assert_true(found[0] > 1000 && found[1] > 1000);
+	found[0] = found[1] = 0;
+	for (int i = 0; i < 3000; i++) {
+		random_text(a, "ab.?*", &seed, 3);
+		random_text(b, "ab.?*", &seed, 3);
+		bool meet = naive_meet(a, b, name, 0);
+
+		if (dname_meet(a, b) != meet || dname_meet(b, a) != meet)
+			fail_msg("%s %s", a, b);
+		found[meet]++;
+	}
+	assert_true(found[0] > 100 && found[1] > 100);
+	assert_true(dname_match("*.x.y", "a.b.x.y"));
+	assert_false(dname_match("*.x.y", "x.y"));
+	assert_false(dname_match("a?b.x", "a.b.x"));
+}
+
+static void test_parts(void **state)
+{
+	static const char *const by_weight[] = { "b.c", "a",	  "*.b.c.d", "*.c.d",
+						 "*.d", "a*.c.d", "?.d",     "*d" };
+	static const char *const tails[][2] = {
+		{ "a.b", "a.b" },    { "*.a.b", "a.b" }, { "x*.a.b", "a.b" }, { "*.*.b", "b" },
+		{ "a.*.b?.c", "c" }, { "a.b*", "" },	 { "*", "" },	      { "a.?", "" },
+	};
+
+	(void)state;
+	for (size_t i = 1; i < ARRAY_LEN(by_weight); i++)
+		assert_true(dname_weight(by_weight[i - 1]) > dname_weight(by_weight[i]));
+	for (size_t i = 0; i < ARRAY_LEN(tails); i++)
+		assert_string_equal(dname_tail(tails[i][0]), tails[i][1]);
+	assert_true(dname_is_suffix("*.a") && dname_is_suffix("*.a.b"));
+	assert_false(dname_is_suffix("*a") || dname_is_suffix("*.a.*") || dname_is_suffix("a.b"));
+}
+
 static void test_looks_like(void **state)
 {
 	static const char *const yes[] = {
@@ -221,6 +307,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),	   cmocka_unit_test(test_no_names),
 		cmocka_unit_test(test_patterns),   cmocka_unit_test(test_below),
+		cmocka_unit_test(test_match),	   cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_looks_like),
 	};
 
