@@ -219,7 +219,8 @@ static void add_route(struct cfg_loader *ld, const struct cfg_flag *flag,
 /* Is @flag one that may be given so? Reports what is wrong. */
 static bool is_fine(struct cfg_loader *ld, const struct cfg_flag *flag, const struct cfg_place *at)
 {
-	bool has_value = flag->value && *flag->value, is_list, later;
+	const char *value = flag->value ? flag->value : "";
+	bool has_value = *value, is_list, later;
 
 	if (!cfg_flag_known(flag->name, &is_list, &later))
 		cfg_error(ld, at, "there is no such flag");
@@ -228,10 +229,10 @@ static bool is_fine(struct cfg_loader *ld, const struct cfg_flag *flag, const st
 	else if (has_value != cfg_flag_takes_value(flag->name))
 		cfg_error(ld, at, has_value ? "takes no value" : "needs a value");
 	else if (strcmp(flag->name, "domain") == 0 &&
-		 (!dname_looks_like(flag->value) || strcasecmp(flag->value, "vpc") == 0))
+		 (!dname_looks_like(value) || strcasecmp(value, "vpc") == 0))
 		cfg_error(ld, at,
 			  "a name or a pattern of names is expected, not %s: that is for --route",
-			  cfg_quote(flag->value).s);
+			  cfg_quote(value).s);
 	else
 		return true;
 	return false;
@@ -247,7 +248,7 @@ static void default_to_upstream(struct cfg_loader *ld, const struct cfg_place *a
 	    e->node->kind != CFG_MAP || e->node->n != 1)
 		return;
 	flag.value = e->node->first->key;
-	set_path(ld, flag.name, NULL, &flag, false, at);
+	set_path(ld, flag.name, "", &flag, false, at);
 }
 
 static void merge_one(struct cfg_loader *ld, const struct cfg_flag *given)
