@@ -34,12 +34,15 @@ void rt_names_free(struct rt_names *n); /* NULL is fine */
  * Return: the rule, valid until rt_names_free(); NULL: none */
 const struct rt_name_rule *rt_names_find(const struct rt_names *n, const char *name);
 
+/** rt_names_all() - best first in the order that counts */
 const struct rt_name_rule *rt_names_all(const struct rt_names *n, size_t *count);
 
-/** rt_names_suffixes() - the least set of suffixes under which every rule's names lie, for the system's resolver: "prod.internal"
- * for "*.prod.internal" and for "db.prod.internal" alike once both are there; a glob gives the labels behind its last wild one, one
- * without any gives none and is counted in *@n_wild (only a resolver that gets every name sees those)
- * More than @max: the longest are folded to common parents of at least two labels, then of one; *@folded says how many were.
+/** rt_names_suffixes() - the least set of suffixes under which the names of every rule but the direct ones lie, and @more (@n_more
+ * normal names), for the system's resolver: "prod.internal" for "*.prod.internal" and for "db.prod.internal" alike once both are
+ * there; a glob gives the labels behind its last wild one, one without any gives none and is counted in *@n_wild (only a resolver that
+ * gets every name sees those)
+ * More than @max: the longest are folded to common parents of at least two labels, then of one; *@folded says how many were. What is
+ * too many even then (other last labels) is left out and counted in *@n_wild.
  * @out: @max pointers to strings of DNS-name length, one allocation, freed by free(*@out). Return: count; ST_ENOMEM */
 int rt_names_suffixes(const struct rt_names *n, const char *const *more, size_t n_more, size_t max,
 		      char ***out, size_t *folded, size_t *n_wild);
