@@ -199,6 +199,22 @@ bool dname_is_below(const char *name, const char *suffix)
 	return n >= s && memcmp(name + n - s, suffix, s) == 0 && (n == s || name[n - s - 1] == '.');
 }
 
+int dname_cmp(const char *a, const char *b)
+{
+	size_t i = strlen(a), k = strlen(b);
+
+	for (; i > 0 && k > 0; i--, k--) {
+		char ca = a[i - 1], cb = b[k - 1];
+
+		if (ca == cb)
+			continue;
+		if (ca == '.' || cb == '.')
+			return ca == '.' ? -1 : 1;
+		return (unsigned char)ca < (unsigned char)cb ? -1 : 1;
+	}
+	return i == k ? 0 : i < k ? -1 : 1;
+}
+
 /* May one character stand at this place of both? "?" is any but a dot. */
 static bool char_fits(char a, char b)
 {

@@ -17,7 +17,12 @@ int dname_normal(char out[DNAME_MAX], const char *in, const char **why);
  * be IDNA. "*" alone is refused: that is what default is for */
 int dname_pattern(char out[DNAME_MAX], const char *in, const char **why);
 /** dname_is_below() - is @name @suffix or below it? Both normal */
-bool dname_is_below(const char *name, const char *suffix);
+bool dname_is_below(
+	const char *name,
+	const char *
+		suffix); /** dname_cmp() - by labels from the last to the first: a name comes before all that are below it, and nothing else is between */
+int dname_cmp(const char *a, const char *b);
+
 /* Of normal names and patterns of dname_pattern(), which may be plain names too: */
 
 /** dname_match() - "*" is any characters, dots too, or none; "?" is one that is not a dot */

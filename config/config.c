@@ -9,6 +9,7 @@
  */
 #include "config/config.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,8 @@
 #include "base/err.h"
 #include "config/config_internal.h"
 
-#define BLOCK_BYTES KIB(16) /* ours */
+#define BLOCK_BYTES KIB(16)	 /* ours */
+#define BLOCK_MAX_BYTES KIB(512) /* ours: a large file needs few, and gives whole ones back */
 
 struct cfg_block {
 	struct cfg_block *next;
@@ -31,7 +33,9 @@ void *cfg_alloc(struct cfg_arena *a, size_t size)
 	struct cfg_block *b;
 
 	if (!a->blocks || need > a->room) {
-		size_t bytes = MAX(need, BLOCK_BYTES);
+		size_t bytes = a->blocks ? MIN(a->blocks->size * 2, BLOCK_MAX_BYTES) : BLOCK_BYTES;
+
+		bytes = MAX(need, bytes);
 
 		if (!(b = calloc(1, sizeof(*b) + bytes))) {
 			a->failed = true;
@@ -117,6 +121,9 @@ static int finish(struct cfg_loader *ld, struct config **out, int err)
 		owned_free(ld->owned);
 	else
 		*out = c;
+#ifdef __GLIBC__
+	malloc_trim(0); /* the tree of 10,000 rules is larger than all that stays */
+#endif
 	return err;
 }
 

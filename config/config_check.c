@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * config_check.c - what concerns several values, and the order of rules
+ * config_check.c - what concerns several values
  *
- * Order of rules: the most specific prefix wins here, the first in the file in session-proxy. A rule that stands behind a broader
- * one with another action is where the two differ: an error that shows both lines, until match_order says which is meant.
- * With "first" every rule that an earlier one covers is taken out, since it can never be reached; what is left gives
- * the same answers in both orders, so that the routes are always handed on most specific first.
+ * Each check reports at the place of the value that is to be changed. The order of rules is config_order.c's.
  * Source: design, section 5 and decision 13
  */
 #include <stdlib.h>
@@ -109,102 +106,6 @@ static void check_prefix(struct cfg_loader *ld, const struct cfg_route *r)
 				  local_only[i].what, net_addr_bits(&r->prefix.addr));
 			return;
 		}
-}
-
-static bool same_action(const struct cfg_route *a, const struct cfg_route *b)
-{
-	return a->action == b->action &&
-	       (a->action != CFG_TO_UPSTREAM || a->upstream == b->upstream);
-}
-
-static bool same_prefix(const struct net_prefix *a, const struct net_prefix *b)
-{
-	return a->len == b->len && net_addr_eq(&a->addr, &b->addr);
-}
-
-static void tell_conflict(struct cfg_loader *ld, const struct cfg_route *broad,
-			  const struct cfg_route *narrow)
-{
-	const struct config *c = &ld->owned->c;
-	char b[NET_PREFIX_STR], n[NET_PREFIX_STR];
-
-	net_prefix_str(b, &broad->prefix);
-	net_prefix_str(n, &narrow->prefix);
-	if (same_prefix(&broad->prefix, &narrow->prefix))
-		cfg_error(ld, &narrow->place, "%s -> %s: %s has the same prefix with -> %s", n,
-			  cfg_action_name(c, narrow->action, narrow->upstream),
-			  cfg_where(&broad->place).s,
-			  cfg_action_name(c, broad->action, broad->upstream));
-	else
-		cfg_error(ld, &narrow->place,
-			  "%s -> %s stands behind the broader %s -> %s of %s: the first match "
-			  "or "
-			  "the most specific? Say it with match_order: specific or match_order: "
-			  "first",
-			  n, cfg_action_name(c, narrow->action, narrow->upstream), b,
-			  cfg_action_name(c, broad->action, broad->upstream),
-			  cfg_where(&broad->place).s);
-}
-
-static void check_order(struct cfg_loader *ld)
-{
-	const struct config *c = &ld->owned->c;
-
-	if (c->match_order == CFG_ORDER_FIRST)
-		return;
-	for (size_t j = 1; j < c->n_routes && !cfg_report_is_full(ld->report); j++)
-		for (size_t i = 0; i < j; i++) {
-			const struct cfg_route *broad = &c->routes[i], *narrow = &c->routes[j];
-			bool equal = same_prefix(&broad->prefix, &narrow->prefix);
-
-			if (broad->match != CFG_MATCH_PREFIX || narrow->match != CFG_MATCH_PREFIX ||
-			    !net_prefix_covers(&broad->prefix, &narrow->prefix) ||
-			    same_action(broad, narrow))
-				continue;
-			if (equal || c->match_order == CFG_ORDER_UNSET) {
-				tell_conflict(ld, broad, narrow);
-				break;
-			}
-		}
-}
-
-/* Takes out what an earlier rule covers (first) or repeats (else). */
-static void drop_covered(struct cfg_loader *ld)
-{
-	struct config *c = &ld->owned->c;
-	size_t kept = 0;
-
-	for (size_t j = 0; j < c->n_routes; j++) {
-		const struct cfg_route *r = &c->routes[j], *by = NULL;
-		char text[NET_PREFIX_STR];
-
-		for (size_t i = 0; i < kept && !by && r->match == CFG_MATCH_PREFIX; i++)
-			if (c->match_order == CFG_ORDER_FIRST
-				    ? net_prefix_covers(&c->routes[i].prefix, &r->prefix)
-				    : same_prefix(&c->routes[i].prefix, &r->prefix))
-				by = &c->routes[i];
-		if (by)
-			cfg_note(ld, &r->place, "%s is never reached: %s comes first",
-				 net_prefix_str(text, &r->prefix), cfg_where(&by->place).s);
-		else
-			c->routes[kept++] = *r;
-	}
-	c->n_routes = kept;
-}
-
-static int by_specificity(const void *pa, const void *pb)
-{
-	const struct cfg_route *a = pa, *b = pb;
-
-	if (a->match != b->match)
-		return a->match < b->match ? -1 : 1;
-	if (a->match == CFG_MATCH_NAME)
-		return a->order < b->order ? -1 : 1;
-	if (a->match == CFG_MATCH_VPC)
-		return a->upstream < b->upstream ? -1 : 1;
-	if (a->prefix.len != b->prefix.len)
-		return a->prefix.len > b->prefix.len ? -1 : 1;
-	return net_addr_cmp(&a->prefix.addr, &b->prefix.addr);
 }
 
 /* Where the value of @path stands; its file is "default" where it was not set. */
@@ -356,13 +257,9 @@ void cfg_check(struct cfg_loader *ld)
 	check_system(ld);
 	check_access(ld);
 	check_names_off(ld);
-	check_order(ld);
+	if (!cfg_order_check(ld))
+		return;
 	if (!c->n_routes && !c->system && !ld->report->n_errors)
 		cfg_note(ld, ld->file.path ? &at : NULL,
 			 "there are no routes: nothing is tunnelled");
-	if (ld->report->n_errors)
-		return;
-	drop_covered(ld);
-	if (c->n_routes)
-		qsort(c->routes, c->n_routes, sizeof(*c->routes), by_specificity);
 }

@@ -8,11 +8,12 @@
 #include "base/util.h"
 #include "config/config.h"
 
-#define CFG_NODES_MAX 65536U /* ours: values of one file */
-#define CFG_DEPTH_MAX 16U    /* ours: the deepest key stands at 5 */
-#define CFG_PATH_MAX 160U    /* ours: "upstreams.NAME.aws.session_token" and NUL, with room */
-#define CFG_NAME_MAX 32U     /* of an upstream; design, section 4 */
-#define CFG_QUOTE_MAX 40U    /* bytes of a value in a message; design, section 5 */
+#define CFG_NODES_MAX                                                                              \
+	131072U		  /* ours: values of one file; CFG_ROUTES_MAX routes of 7 and some more */
+#define CFG_DEPTH_MAX 16U /* ours: the deepest key stands at 5 */
+#define CFG_PATH_MAX 160U /* ours: "upstreams.NAME.aws.session_token" and NUL, with room */
+#define CFG_NAME_MAX 32U  /* of an upstream; design, section 4 */
+#define CFG_QUOTE_MAX 40U /* bytes of a value in a message; design, section 5 */
 
 /* Memory that is given back, and wiped, at once. */
 struct cfg_arena {
@@ -205,6 +206,11 @@ bool cfg_set_access(const struct cfg_value *v);
 
 /* config_check.c: what concerns several values */
 void cfg_check(struct cfg_loader *ld);
+
+/* config_order.c */
+/** cfg_order_check() - tells where the order of the file and specificity choose differently, takes out what is never reached and sorts what is
+ * left. Return: false without memory */
+bool cfg_order_check(struct cfg_loader *ld);
 const char *cfg_action_name(const struct config *c, enum cfg_action action, uint32_t upstream);
 
 /* config.c */

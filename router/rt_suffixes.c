@@ -36,22 +36,11 @@ static uint32_t labels_of(const char *text)
 	return n;
 }
 
-/* By labels from the last to the first: a suffix comes before what is below it, and nothing else is between. */
 static int by_labels(const void *pa, const void *pb)
 {
 	const struct suffix *a = pa, *b = pb;
-	size_t i = strlen(a->text), k = strlen(b->text);
 
-	for (; i > 0 && k > 0; i--, k--) {
-		char ca = a->text[i - 1], cb = b->text[k - 1];
-
-		if (ca == cb)
-			continue;
-		if (ca == '.' || cb == '.')
-			return ca == '.' ? -1 : 1;
-		return (unsigned char)ca < (unsigned char)cb ? -1 : 1;
-	}
-	return i == k ? 0 : i < k ? -1 : 1;
+	return dname_cmp(a->text, b->text);
 }
 
 /* Leaves out what lies below another one. Return: how many are left */

@@ -185,7 +185,16 @@ static void test_patterns(void **state)
 
 static void test_below(void **state)
 {
+	static const char *const sorted[] = { "",     "b",   "c.b", "a.c.b", "x.c.b",
+					      "ac.b", "d.b", "ab",  "c" };
+
 	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sorted); i++)
+		for (size_t k = 0; k < ARRAY_LEN(sorted); k++) {
+			int c = dname_cmp(sorted[i], sorted[k]);
+
+			assert_int_equal(c, i < k ? -1 : i > k ? 1 : 0);
+		}
 	assert_true(dname_is_below("a.b.c", "b.c"));
 	assert_true(dname_is_below("b.c", "b.c"));
 	assert_true(dname_is_below("a.b.c", "c"));
