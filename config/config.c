@@ -99,6 +99,7 @@ static int finish(struct cfg_loader *ld, struct config **out, int err)
 {
 	struct cfg_place top = { .file = ld->file.path };
 	struct config *c = &ld->owned->c;
+	bool is_large;
 
 	if (!err && !ld->root && !(ld->root = cfg_node_new(ld, CFG_MAP, &top)))
 		err = ST_ENOMEM;
@@ -116,13 +117,15 @@ static int finish(struct cfg_loader *ld, struct config **out, int err)
 	else if (!err && ld->report->n_errors)
 		err = ST_ECONFIG;
 	cfg_report_sort(ld->report);
+	is_large = ld->temp.blocks && ld->temp.blocks->size >= BLOCK_MAX_BYTES;
 	cfg_arena_wipe(&ld->temp);
 	if (err)
 		owned_free(ld->owned);
 	else
 		*out = c;
 #ifdef __GLIBC__
-	malloc_trim(0); /* the tree of 10,000 rules is larger than all that stays */
+	if (is_large)
+		malloc_trim(0); /* the tree of 10,000 rules is larger than all that stays */
 #endif
 	return err;
 }
