@@ -215,11 +215,15 @@ void tun_close(struct tun *t)
 {
 	if (!t)
 		return;
-	tun_routes_set(t, TUN_TABLE, NULL, 0);
-	tun_routes_set(t, TUN_TABLE_ALL, NULL, 0); /* throw routes have no device and would stay */
+	tun_routes_close(t); /* throw and unreachable routes have no device and would stay */
 	tun_nl_close(&t->nl);
 	close(t->fd);
 	free(t);
+}
+
+void tun_leave_unreachable(struct tun *t, bool on)
+{
+	t->leave_unreachable = on;
 }
 
 int tun_fd(const struct tun *t)

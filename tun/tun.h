@@ -65,7 +65,9 @@ int tun_clone_open(void);
  * Takes @clone_fd, also on failure. Return: 0 and *@out; ST_EINVAL (no name for a device); ST_EEXIST if a device of that name
  * exists; ST_EPERM; ST_ENOMEM; ST_ESYS. Logged with what to do. */
 int tun_open(struct tun **out, const char *name, int clone_fd);
-void tun_close(struct tun *t); /* the device goes; NULL is fine */
+void tun_close(struct tun *t); /* the device goes, and with it all of our routes; NULL is fine */
+/** tun_leave_unreachable() - tun_close() leaves the unreachable routes of both tables (fail_closed, where it is not `down` that ends us) */
+void tun_leave_unreachable(struct tun *t, bool on);
 int tun_fd(const struct tun *t);
 const char *tun_name(const struct tun *t);
 uint32_t tun_ifindex(const struct tun *t);
@@ -104,8 +106,8 @@ int tun_routes_set(struct tun *t, uint32_t table, const struct tun_route *routes
  * tun_routes_set() must name it or it goes. Return: 0; ST_ESYS; ST_EPERM */
 int tun_route_host(struct tun *t, const struct net_addr *a, bool on);
 
-/** tun_routes_flush() - removes our routes from both tables. A dead daemon's device routes went with its device, its throw routes did
- * not. Opens its own socket: the keeper calls it. Return: 0, also if there are none; ST_ESYS; ST_EPERM */
+/** tun_routes_flush() - removes our routes from both tables. A dead daemon's device routes went with its device, its throw and unreachable
+ * routes did not. Opens its own socket: the keeper calls it. Return: 0, also if there are none; ST_ESYS; ST_EPERM */
 int tun_routes_flush(void);
 
 struct tun_uids {
@@ -152,8 +154,9 @@ struct tun_main_route {
 };
 int tun_main_routes(struct tun_main_route *out, size_t cap, uint32_t skip_ifindex);
 
-/* How strictly the kernel checks where packets come from (sysctl rp_filter): the highest value in force on an interface that is up, our
- * own device left out (all's value counts for each). Return: 0, 1 or 2; ST_ESYS */
+/** tun_rp_filter() - how strictly the kernel checks where packets come from (sysctl rp_filter), on the strictest interface that is up;
+ * loopback and our own device (@skip_device; NULL: none) left out. On each the higher of its own value and all's is in force.
+ * Return: 1 strict; 2 loose; 0 nowhere; ST_ESYS */
 int tun_rp_filter(const char *skip_device);
 
 /* What the kernel would do with a packet of ours to @dst; for explain. */
@@ -163,13 +166,15 @@ struct tun_path {
 	struct net_addr gateway, source; /* family 0: none */
 	int error;			 /* errno value of connect(): ENETUNREACH …; 0 */
 };
-/** tun_path_get() - for a socket of user @uid without our mark. Return: 0; ST_ESYS */
+/** tun_path_get() - for a socket of user @uid without our mark. Return: 0; ST_EINVAL (no address); ST_EPERM; ST_ESYS */
 int tun_path_get(const struct net_addr *dst, uint32_t uid, struct tun_path *out);
 
-/** tun_socket_uid() - whose socket sends from @src to @dst? By sock_diag, for sockets of this network namespace.
- * Return: 0 and *@uid; ST_ENOENT (none: forwarded from elsewhere, or closed by now); ST_ESYS */
-int tun_socket_uid(const struct net_endpoint *src, const struct net_endpoint *dst, bool tcp,
-		   uint32_t *uid);
+/** tun_socket_uid() - whose socket sends from @src to @dst? By sock_diag, for sockets of this network namespace: those of TCP that connect
+ * or are connected, of UDP also unconnected ones; bound to no device or to @t (NULL: to none).
+ * Return: 0 and *@uid; ST_ENOENT (none: forwarded from elsewhere, closed by now, or bound to another device); ST_EINVAL (families
+ * differ); ST_ESYS */
+int tun_socket_uid(const struct tun *t, const struct net_endpoint *src,
+		   const struct net_endpoint *dst, bool tcp, uint32_t *uid);
 
 /* A netlink socket that wakes on link, address and route changes; for the loop. */
 int tun_monitor_open(void);	/* Return: fd (the caller closes it); ST_ESYS */

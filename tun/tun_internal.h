@@ -31,13 +31,14 @@ struct tun {
 	uint32_t ifindex;
 	char name[TUN_NAME_MAX + 1];
 	struct tun_nl nl;
-	bool told_no_ipv6;
+	bool told_no_ipv6, leave_unreachable;
 };
 
 /* Netlink results below are errno values, 0 for success: the caller knows which of them it can live with. */
 
-/** tun_nl_open() - Return: 0; ST_ESYS (logged) */
+/** tun_nl_open() - rtnetlink; tun_nl_open_of(): another of netlink's protocols. Return: 0; ST_ESYS (logged) */
 int tun_nl_open(struct tun_nl *nl);
+int tun_nl_open_of(struct tun_nl *nl, int protocol);
 void tun_nl_close(struct tun_nl *nl);
 
 /** tun_nl_msg() - starts a request in @buf (TUN_NL_MSG_MAX bytes, aligned for a nlmsghdr) with the next sequence number */
@@ -67,6 +68,9 @@ typedef void tun_nl_obj_fn(void *arg, const struct nlmsghdr *nlh);
 int tun_nl_dump(struct tun_nl *nl, struct nlmsghdr *req, tun_nl_obj_fn *fn, void *arg,
 		size_t *count);
 
+/** tun_nl_ask() - a request that is answered with one object, for @fn. Return: 0 or an errno value; logs nothing */
+int tun_nl_ask(struct tun_nl *nl, struct nlmsghdr *req, tun_nl_obj_fn *fn, void *arg);
+
 /** tun_nl_error() - logs what failed, @error's text and what to do about it. Return: ST_EPERM or ST_ESYS */
 int tun_nl_error(int error, const char *fmt, ...) ST_PRINTF(2, 3);
 
@@ -75,6 +79,22 @@ bool tun_nl_no_family(int error);
 
 /** tun_nl_addr() - an address attribute (4 or 16 bytes by @family, AF_INET or AF_INET6). Return: false if its size is wrong */
 bool tun_nl_addr(struct net_addr *out, int family, const struct nlattr *attr);
+
+/* The parts of a route that we look at. */
+struct tun_seen {
+	struct net_prefix dst;
+	uint32_t table, oif, metric;
+};
+
+/* tun_look.c */
+/** tun_route_read() - Return: false if @nlh is no route of IPv4 or IPv6; one that the kernel only cached (RTM_F_CLONED) is read */
+bool tun_route_read(struct tun_seen *out, const struct nlmsghdr *nlh);
+/** tun_table_dump() - @fn for each route of @table, at least: an old kernel tells of all tables. Return: 0 or an errno value, as tun_nl_dump() */
+int tun_table_dump(struct tun_nl *nl, int family, uint32_t table, tun_nl_obj_fn *fn, void *arg,
+		   size_t *count);
+/* tun_routes.c */
+/** tun_routes_close() - our routes go before their device does */
+void tun_routes_close(struct tun *t);
 
 /* One policy rule; what is 0 or empty selects nothing. */
 struct tun_rule {

@@ -23,10 +23,15 @@
 
 int tun_nl_open(struct tun_nl *nl)
 {
+	return tun_nl_open_of(nl, NETLINK_ROUTE);
+}
+
+int tun_nl_open_of(struct tun_nl *nl, int protocol)
+{
 	int one = 1;
 
 	*nl = (struct tun_nl){ 0 };
-	nl->sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	nl->sock = mnl_socket_open2(protocol, SOCK_CLOEXEC);
 	if (!nl->sock)
 		return log_sys("tun: open a netlink socket");
 	if (mnl_socket_bind(nl->sock, 0, MNL_SOCKET_AUTOPID) < 0) {
@@ -126,7 +131,7 @@ int tun_nl_call(struct tun_nl *nl, struct nlmsghdr *req)
 	return error ? error : refused;
 }
 
-/* One try of a dump. Return: 0; EINTR if the table changed meanwhile; an errno value */
+/* One try of a dump, or one answer and its acknowledgement. Return: 0; EINTR if the table changed meanwhile; an errno value */
 static int dump_once(struct tun_nl *nl, const struct nlmsghdr *req, tun_nl_obj_fn *fn, void *arg)
 {
 	_Alignas(struct nlmsghdr) uint8_t in[TUN_NL_DATAGRAM_MAX];
@@ -165,6 +170,12 @@ int tun_nl_dump(struct tun_nl *nl, struct nlmsghdr *req, tun_nl_obj_fn *fn, void
 		req->nlmsg_seq = ++nl->seq;
 	}
 	return error == EINTR ? 0 : error;
+}
+
+int tun_nl_ask(struct tun_nl *nl, struct nlmsghdr *req, tun_nl_obj_fn *fn, void *arg)
+{
+	req->nlmsg_flags |= NLM_F_ACK; /* ends the conversation as DONE ends a dump */
+	return dump_once(nl, req, fn, arg);
 }
 
 static const char *advice(int error)

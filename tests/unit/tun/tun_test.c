@@ -5,7 +5,8 @@
  * Cases: a device's settings, and that it goes with all it had; names; a name that is taken; no rights; addresses
  * of both families, twice; IPv6 switched off; packets out with a vouched checksum; packets in with an unfinished, a right and
  * a wrong checksum, under strict rp_filter; a vanished device; routes: set, differ, change kind, throw, heal, too many, full
- * table, flush, foreign ones untouched; main table; monitor.
+ * table, flush, foreign ones untouched, unreachable ones behind the device's and alone, left behind on wish, in both tables;
+ * single hosts; main table; monitor.
  * What the kernel holds is read back by iproute2.
  */
 #include "tun/tun.h"
@@ -314,6 +315,129 @@ static void equal_prefixes_throw_wins(void **state)
 	tun_close(t);
 }
 
+/* Sorted text of both families of a table. */
+static const char *table(const char *number)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd), "ip route show table %s; ip -6 route show table %s", number,
+		 number);
+	return output(cmd);
+}
+
+static void unreachable_routes(void **state)
+{
+	const struct tun_route routes[] = {
+		route("10.0.0.0/8", TUN_ROUTE_UNREACHABLE), route("10.0.0.0/8", TUN_ROUTE_DEV),
+		route("10.1.0.0/16", TUN_ROUTE_THROW),	    route("10.0.0.0/8", TUN_ROUTE_DEV),
+		route("::/0", TUN_ROUTE_UNREACHABLE),	    route("fd00::/8", TUN_ROUTE_DEV),
+		route("fd00::/8", TUN_ROUTE_UNREACHABLE),   route("0.0.0.0/0", TUN_ROUTE_DEV),
+	};
+	static const char all[] =
+		"default dev " DEV " proto 83 scope link \n"
+		"10.0.0.0/8 dev " DEV " proto 83 scope link \n"
+		"unreachable 10.0.0.0/8 proto 83 metric 4294967295 \n"
+		"throw 10.1.0.0/16 proto 83 \n"
+		"fd00::/8 dev " DEV " proto 83 metric 1024 pref medium\n"
+		"unreachable fd00::/8 dev lo proto 83 metric 4294967295 pref medium\n"
+		"unreachable default dev lo proto 83 metric 4294967295 pref medium\n";
+	struct tun *t = open_dev();
+	int fd;
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes, ARRAY_LEN(routes)), 0);
+	assert_string_equal(table("5374"), all);
+	assert_string_equal(table("5373"), "");
+	/* Set again: nothing changes. */
+	fd = tun_monitor_open();
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes, ARRAY_LEN(routes)), 0);
+	struct pollfd heard = { .fd = fd, .events = POLLIN };
+	assert_int_equal(poll(&heard, 1, 0), 0);
+	close(fd);
+	/* The device's route goes, what stands behind it stays, and the other way round. */
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes, 1), 0);
+	assert_string_equal(table("5374"), "unreachable 10.0.0.0/8 proto 83 metric 4294967295 \n");
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes, ARRAY_LEN(routes)), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes + 5, 1), 0);
+	assert_string_equal(table("5374"),
+			    "fd00::/8 dev " DEV " proto 83 metric 1024 pref medium\n");
+	/* Another metric than ours is not what was asked for. */
+	run("ip route add unreachable 10.9.0.0/16 metric 7 table 5374 proto 83");
+	run("ip -6 route add unreachable fd00::/8 metric 2000 table 5374 proto 83");
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes, ARRAY_LEN(routes)), 0);
+	assert_string_equal(table("5374"), all);
+	assert_string_equal(log_text, "");
+	tun_close(t);
+	assert_string_equal(table("5374"), "");
+}
+
+/* A crash, or a wish: unreachable routes stand where the device's were. */
+static void unreachable_routes_stay(void **state)
+{
+	const struct tun_route routes[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
+					    route("10.0.0.0/8", TUN_ROUTE_UNREACHABLE),
+					    route("10.1.0.0/16", TUN_ROUTE_THROW),
+					    route("::/0", TUN_ROUTE_DEV),
+					    route("::/0", TUN_ROUTE_UNREACHABLE) };
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, ARRAY_LEN(routes)), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, routes, ARRAY_LEN(routes)), 0);
+	assert_int_equal(tun_rules_set(&(struct tun_policy){ .system = true }), 0);
+	tun_leave_unreachable(t, true);
+	tun_close(t);
+	assert_string_equal(table("5373"),
+			    "unreachable 10.0.0.0/8 proto 83 metric 4294967295 \n"
+			    "unreachable default dev lo proto 83 metric 4294967295 pref medium\n");
+	assert_string_equal(table("5374"), table("5373"));
+	assert_says("ip route get 10.2.2.3 2>&1", "No route to host");
+	assert_says("ip route get 2001:db8::1 2>&1", "No route to host");
+	/* The next device takes over. */
+	t = open_dev();
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, routes, ARRAY_LEN(routes)), 0);
+	assert_says("ip route get 10.2.2.3", "dev " DEV);
+	assert_says("ip route get 2001:db8::1", "dev " DEV);
+	assert_int_equal(tun_routes_flush(), 0);
+	assert_string_equal(table("5373"), "");
+	assert_string_equal(table("5374"), "");
+	tun_close(t);
+	assert_true(tun_rules_del() > 0);
+}
+
+static void single_hosts(void **state)
+{
+	const struct tun_route away = route("10.9.9.9/32", TUN_ROUTE_THROW);
+	struct net_addr four = addr("10.1.2.3"), six = addr("fd00::9"), kept = addr("10.9.9.9");
+	struct tun *t = open_dev();
+
+	(void)state;
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, &away, 1), 0);
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(tun_route_host(t, &four, true), 0);
+		assert_int_equal(tun_route_host(t, &six, true), 0);
+		assert_int_equal(tun_route_host(t, &kept, true), 0); /* the local one wins */
+	}
+	assert_string_equal(table("5373"),
+			    "10.1.2.3 dev " DEV " proto 83 scope link \n"
+			    "throw 10.9.9.9 proto 83 \n"
+			    "fd00::9 dev " DEV " proto 83 metric 1024 pref medium\n");
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(tun_route_host(t, &four, false), 0);
+		assert_int_equal(tun_route_host(t, &six, false), 0);
+		assert_int_equal(tun_route_host(t, &kept, false), 0);
+	}
+	assert_string_equal(table("5373"), "throw 10.9.9.9 proto 83 \n");
+	assert_int_equal(tun_route_host(t, &four, true), 0);
+	assert_int_equal(tun_routes_set(t, TUN_TABLE, &away, 1), 0); /* names it no longer */
+	assert_string_equal(table("5373"), "throw 10.9.9.9 proto 83 \n");
+	assert_string_equal(log_text, "");
+	run("ip link set " DEV " down");
+	assert_int_equal(tun_route_host(t, &four, true), ST_ESYS);
+	assert_non_null(strstr(log_text, "the route of 10.1.2.3"));
+	tun_close(t);
+}
+
 static void routes_at_the_limit(void **state)
 {
 	struct tun_route *routes = calloc(TUN_ROUTES_MAX + 1, sizeof(*routes));
@@ -436,6 +560,9 @@ int main(void)
 		cmocka_unit_test_setup(routes_unchanged_cause_no_change, each_setup),
 		cmocka_unit_test_setup(routes_heal_and_leave_others, each_setup),
 		cmocka_unit_test_setup(equal_prefixes_throw_wins, each_setup),
+		cmocka_unit_test_setup(unreachable_routes, each_setup),
+		cmocka_unit_test_setup(unreachable_routes_stay, each_setup),
+		cmocka_unit_test_setup(single_hosts, each_setup),
 		cmocka_unit_test_setup(routes_at_the_limit, each_setup),
 		cmocka_unit_test_setup(refused_route_is_named, each_setup),
 		cmocka_unit_test_setup(main_table, each_setup),
