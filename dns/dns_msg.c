@@ -5,7 +5,7 @@
  * Theory of operation: records are read one by one, because ldns reading a whole packet keeps only the last of several OPT or TSIG records and
  * loses the memory of the others. Before ldns sees a message its counts are bounded: a query has one question and at
  * most two records behind it, an answer DNS_RECORDS_MAX, so that chains of compression pointers can't make it cost more than some
- * milliseconds. An answer is never handed on as it came: what we keep of it is written anew, so that the walks of dns_out.c meet
+ * ten milliseconds. An answer is never handed on as it came: what we keep of it is written anew, so that the walks of dns_out.c meet
  * only what ldns wrote.
  */
 #include "dns/dns_msg.h"
