@@ -30,8 +30,7 @@
 
 #define RCODE_SERVFAIL 2U
 #define RCODE_REFUSED 5U
-
-static void timer_rings(void *arg, uint64_t now_ms);
+#define NO_RESOLVER "this machine has no other resolver"
 
 /* ---- resolvers */
 
@@ -85,17 +84,6 @@ static void timer_set(struct fwd_ask *ask, uint64_t at_ms)
 		log_limited(loop_now_ms(ask->f->loop), LOG_WARN, "dns: out of memory for a timer");
 }
 
-/* The first that waits begins as soon as there is room, or as one can give way. */
-static void waiting_kick(struct dns_forwards *f)
-{
-	if (list_empty(&f->waiting))
-		return;
-	timer_set(first_of(&f->waiting),
-		  f->n_active < FORWARD_AT_ONCE_MAX
-			  ? 0
-			  : first_of(&f->active)->began_ms + FORWARD_YIELD_MS);
-}
-
 /* ---- the end of an ask */
 
 static void ask_free(struct fwd_ask *ask)
@@ -111,7 +99,8 @@ static void ask_free(struct fwd_ask *ask)
 	f->bytes -= ask->len;
 	free(ask->kept);
 	free(ask);
-	waiting_kick(f);
+	if (!list_empty(&f->waiting))
+		loop_task_post(f->loop, &f->begin);
 }
 
 static void ask_end(struct fwd_ask *ask, int err, uint8_t *msg, size_t len, const char *text)
@@ -320,6 +309,8 @@ static void silence_note(struct fwd_ask *ask, uint64_t now_ms)
 	}
 }
 
+static void timer_rings(void *arg, uint64_t now_ms);
+
 static int ask_new(struct dns_forwards *f, const uint8_t *msg, size_t len, uint64_t deadline_ms,
 		   struct fwd_ask **out)
 {
@@ -338,8 +329,7 @@ static int ask_new(struct dns_forwards *f, const uint8_t *msg, size_t len, uint6
 	for (unsigned i = 0; i < FWD_SOCK_N; i++)
 		ask->socks[i].fd = -1;
 	loop_timer_init(&ask->timer, timer_rings, ask);
-	/* It begins when its timer rings, this turn or the next: nobody is called back from inside dns_forward_ask(). */
-	if ((r = loop_timer_set(f->loop, &ask->timer, 0)) < 0)
+	if ((r = loop_timer_set(f->loop, &ask->timer, deadline_ms)) < 0)
 		goto fail;
 	if ((r = hnd_add(&f->asks, ask, &ask->h)) < 0) {
 		loop_timer_cancel(f->loop, &ask->timer);
@@ -347,6 +337,9 @@ static int ask_new(struct dns_forwards *f, const uint8_t *msg, size_t len, uint6
 	}
 	f->bytes += len;
 	list_push_back(&f->waiting, &ask->node);
+	loop_task_post(
+		f->loop,
+		&f->begin); /* not here: nobody is called back from inside dns_forward_ask() */
 	*out = ask;
 	return 0;
 fail:
@@ -396,19 +389,11 @@ static bool room_make(struct dns_forwards *f, uint64_t now_ms)
 	return true;
 }
 
-/* Return: false if it has to wait, or is gone */
-static bool ask_begin(struct fwd_ask *ask, uint64_t now_ms)
+/* The ask may be gone afterwards. */
+static void ask_begin(struct fwd_ask *ask, uint64_t now_ms)
 {
 	struct dns_forwards *f = ask->f;
-	const handle h = ask->h;
 
-	if (first_of(&f->waiting) != ask || !room_make(f, now_ms)) {
-		timer_set(ask, ask->deadline_ms);
-		waiting_kick(f);
-		return false;
-	}
-	if (hnd_get(&f->asks, h) != ask) /* cancelled by the owner of the one that gave way */
-		return false;
 	list_del(&ask->node);
 	list_push_back(&f->active, &ask->node);
 	f->n_active++;
@@ -418,8 +403,31 @@ static bool ask_begin(struct fwd_ask *ask, uint64_t now_ms)
 		tries_set(ask);
 		probes_send(ask, now_ms);
 	}
-	waiting_kick(f);
-	return true;
+	if (ask->n_tries == 0)
+		ask_end(ask, ST_ECLOSED, NULL, 0, NO_RESOLVER);
+	else
+		ask_next(ask, false);
+}
+
+/* Those that wait begin, as far as there is room. */
+static void waiting_begin(void *arg, uint64_t now_ms)
+{
+	struct dns_forwards *f = arg;
+	uint32_t n = f->asks.used - f->n_active; /* what comes meanwhile has the next turn */
+
+	while (n-- > 0 && !list_empty(&f->waiting) && room_make(f, now_ms)) {
+		if (!list_empty(
+			    &f->waiting)) /* the owner of the one that gave way may have cancelled it */
+			ask_begin(first_of(&f->waiting), now_ms);
+	}
+	loop_timer_cancel(f->loop, &f->yield);
+	if (list_empty(&f->waiting))
+		return;
+	if (f->n_active < FORWARD_AT_ONCE_MAX)
+		loop_task_post(f->loop, &f->begin);
+	else
+		(void)loop_timer_set(f->loop, &f->yield, /* else they begin as others end */
+				     first_of(&f->active)->began_ms + FORWARD_YIELD_MS);
 }
 
 static void timer_rings(void *arg, uint64_t now_ms)
@@ -432,10 +440,8 @@ static void timer_rings(void *arg, uint64_t now_ms)
 		ask_give_up(ask, ST_ETIMEOUT, "no answer from this machine's resolvers");
 		return;
 	}
-	if (!ask->active && !ask_begin(ask, now_ms))
-		return;
 	if (ask->n_tries == 0) {
-		ask_end(ask, ST_ECLOSED, NULL, 0, "this machine has no other resolver");
+		ask_end(ask, ST_ECLOSED, NULL, 0, NO_RESOLVER);
 		return;
 	}
 	if (ask->socks[FWD_TCP].fd >= 0) {
@@ -535,6 +541,8 @@ int dns_forwards_new(struct dns_forwards **out, struct dns *d)
 	hnd_init(&f->asks, FORWARD_ASKS_MAX);
 	list_init(&f->waiting);
 	list_init(&f->active);
+	loop_task_init(&f->begin, LOOP_FLUSH, waiting_begin, f);
+	loop_timer_init(&f->yield, waiting_begin, f);
 	*out = f;
 	return 0;
 }
@@ -548,6 +556,8 @@ void dns_forwards_free(struct dns_forwards *f)
 		return;
 	while ((ask = hnd_next(&f->asks, &pos)))
 		ask_free(ask);
+	loop_task_cancel(&f->begin);
+	loop_timer_cancel(f->loop, &f->yield);
 	hnd_fini(&f->asks);
 	free(f);
 }

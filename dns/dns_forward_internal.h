@@ -46,7 +46,7 @@ struct fwd_ask {
 	bool active;	       /* else it has no sockets yet */
 	uint64_t began_ms;     /* when it became active */
 	uint64_t deadline_ms;
-	struct loop_timer timer; /* the next thing to do: begin, the next resolver, the end */
+	struct loop_timer timer; /* the next resolver, the end of TCP's time, or the end */
 	struct fwd_try tries[DNS_FORWARDERS_MAX];
 	uint32_t n_tries, next, tcp_try;
 	struct fwd_sock socks[FWD_SOCK_N];
@@ -68,6 +68,8 @@ struct dns_forwards {
 	size_t bytes;		     /* of their messages */
 	struct list waiting, active; /* in the order of coming and of beginning */
 	uint32_t n_active;
+	struct loop_task begin;	 /* those that wait */
+	struct loop_timer yield; /* when one can give way to them */
 	struct fwd_resolver resolvers[DNS_FORWARDERS_MAX];
 	size_t n_resolvers;
 	uint64_t ignored;
