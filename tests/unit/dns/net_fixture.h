@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/time.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -17,87 +16,21 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "dns/dns_internal.h"
-
-#define MSG_MAX 4096U
-
-/* The loop reads this clock: the definition of a program comes before libc's. */
-static uint64_t clock_ms = 1000000;
-
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-	(void)id;
-	ts->tv_sec = (time_t)(clock_ms / 1000);
-	ts->tv_nsec = (long)(clock_ms % 1000) * 1000000L;
-	return 0;
-}
+#include "tests/unit/dns/net_messages.h"
+#include "tests/unit/dns/played_clock.h"
 
 #define SLEEP_MS 50
 
 /* The loop has nothing to do: a turn lasts as long as it may. */
 static inline void sleeps(struct loop *loop)
 {
-	struct timeval a, b; /* by libc's own clock */
+	struct timespec a, b;
 
-	gettimeofday(&a, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &a);
 	assert_int_equal(loop_turn(loop, SLEEP_MS), 0);
-	gettimeofday(&b, NULL);
-	assert_true((b.tv_sec - a.tv_sec) * 1000 + (b.tv_usec - a.tv_usec) / 1000 >= SLEEP_MS - 1);
-}
-
-/* Instead of dns.c's. */
-struct dns {
-	struct loop *loop;
-	struct dns_opts opts;
-};
-
-struct loop *dns_loop(const struct dns *d)
-{
-	return d->loop;
-}
-
-const struct dns_opts *dns_options(const struct dns *d)
-{
-	return &d->opts;
-}
-
-/* A query for A of @name, id @id. Return: bytes */
-static inline size_t query_make(uint8_t *out, uint16_t id, const char *name)
-{
-	size_t at = DNS_HEADER_BYTES;
-
-	memset(out, 0, DNS_HEADER_BYTES);
-	dns_msg_set_id(out, id);
-	out[2] = 0x01; /* RD */
-	out[5] = 1;
-	while (*name) {
-		size_t n = strcspn(name, ".");
-
-		out[at++] = (uint8_t)n;
-		memcpy(out + at, name, n);
-		at += n;
-		name += n + (name[n] == '.');
-	}
-	out[at++] = 0;
-	be16_put(out + at, 1);
-	be16_put(out + at + 2, 1);
-	return at + 4;
-}
-
-/* The answer to @query: it with QR, @rcode, and @last as the last byte of an address (none with an error). Return: bytes */
-static inline size_t answer_make(uint8_t *out, const uint8_t *query, size_t len, unsigned rcode,
-				 uint8_t last)
-{
-	static const uint8_t record[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0 };
-
-	memcpy(out, query, len);
-	out[2] |= 0x80;
-	out[3] = (uint8_t)(0x80 | rcode);
-	if (rcode)
-		return len;
-	out[7] = 1;
-	memcpy(out + len, record, sizeof(record));
-	out[len + sizeof(record)] = last;
-	return len + sizeof(record) + 1;
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	assert_true((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >=
+		    SLEEP_MS - 1);
 }
 
 /* What an ask was told. */
