@@ -131,8 +131,7 @@ int keep_journal_write(const struct keep_journal *j)
 	return r;
 }
 
-/* The open journal of @name, if nobody but ourselves can have written it. */
-static int open_trusted(int run_fd, const char *name, int *out)
+int keep_trusted_open(int run_fd, const char *name, const char *file, int *out)
 {
 	int folder, fd, saved;
 	struct stat st;
@@ -140,7 +139,7 @@ static int open_trusted(int run_fd, const char *name, int *out)
 	folder = openat(run_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (folder < 0)
 		return errno == ENOENT ? ST_ENOENT : ST_EFORMAT;
-	fd = openat(folder, "journal", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = openat(folder, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	saved = errno;
 	close(folder);
 	if (fd < 0)
@@ -236,7 +235,7 @@ int keep_journal_read_at(int run_fd, const char *name, struct keep_journal *out)
 	struct buf text;
 	int fd, r;
 
-	if ((r = open_trusted(run_fd, name, &fd)) < 0)
+	if ((r = keep_trusted_open(run_fd, name, "journal", &fd)) < 0)
 		return r;
 	buf_init(&text, JOURNAL_MAX);
 	r = ST_EFORMAT;

@@ -26,6 +26,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "keeper/keep_dns.h"
+#include "keeper/keep_filter.h"
 #include "tun/tun.h"
 
 #define LOCK_FILE "lock"
@@ -162,8 +164,8 @@ static void remove_entry(int folder, const char *entry)
 		log_warn("keeper: remove %s: %s", text_safe(entry).s, strerror(errno));
 }
 
-/* What the folder holds goes, the journal last, so that an undoing that was cut short can be repeated. */
-static void empty_folder(int folder)
+/* What the folder holds goes, the journal last, so that an undoing that was cut short can be repeated; or not at all. */
+static void empty_folder(int folder, bool keep_journal)
 {
 	DIR *dir = list_folder(folder);
 	struct dirent *e;
@@ -174,7 +176,8 @@ static void empty_folder(int folder)
 			remove_entry(folder, e->d_name);
 	if (dir)
 		closedir(dir);
-	remove_entry(folder, "journal");
+	if (!keep_journal)
+		remove_entry(folder, "journal");
 }
 
 static int remove_folder(int run_fd, const char *name)
@@ -183,7 +186,7 @@ static int remove_folder(int run_fd, const char *name)
 
 	if (folder < 0)
 		return errno == ENOENT ? 0 : log_sys("keeper: open %s/%s", run_dir, name);
-	empty_folder(folder);
+	empty_folder(folder, false);
 	close(folder);
 	if (unlinkat(run_fd, name, AT_REMOVEDIR) == 0)
 		return 0;
@@ -193,28 +196,73 @@ static int remove_folder(int run_fd, const char *name)
 	return 0;
 }
 
-/* With the lock held. Rules and routes are one instance's at a time: another that lives keeps them. */
-static int undo_locked(int run_fd, const char *name)
+uint64_t keep_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* What keeps other programs' packets from going where they went before. */
+static int undo_network(const struct keep_journal *j, bool stay_closed)
+{
+	int rules, routes;
+
+	if (stay_closed) {
+		log_warn("keeper: %s: fail_closed: rules and unreachable routes stay until "
+			 "\"ssm-tun down\"",
+			 j->name);
+		return 0;
+	}
+	rules = tun_rules_del();
+	routes = tun_routes_flush();
+	if (rules > 0)
+		log_debug("keeper: %s: %d policy rules removed", j->name, rules);
+	if (rules >= 0 && routes >= 0)
+		return keep_filter_undo(j);
+	log_error("keeper: %s: policy rules or routes could not be removed; \"ssm-tun down\" "
+		  "as root tries again",
+		  j->name);
+	return ST_ESYS;
+}
+
+/* The socket and the pid file go; the journal stays for `down`, as root's only trace. */
+static void keep_closed(int run_fd, const struct keep_journal *j)
+{
+	struct keep_journal left = *j;
+	int folder = openat(run_fd, j->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	left.resolver = KEEP_DNS_NONE;
+	keep_journal_write(&left);
+	if (folder < 0)
+		return;
+	empty_folder(folder, true);
+	close(folder);
+}
+
+/*
+ * With the lock held. Rules, routes and the resolver are one instance's at a time: another that lives keeps them. What takes no time comes
+ * first, and what may wait for others last; if that is cut short, it only leaves a link's settings that went with the link.
+ */
+static int undo_locked(int run_fd, const struct keep_journal *j, bool stay_closed)
 {
 	struct keep_journal other;
-	int rules = 0, routes = 0, r = find_instance(run_fd, &other, true, name);
+	int network = 0, file = 0, r = find_instance(run_fd, &other, true, j->name);
 
 	if (r < 0 && r != ST_ENOENT)
 		return r; /* unknown who else lives: nothing is taken from them */
 	if (r == ST_ENOENT) {
-		rules = tun_rules_del();
-		routes = tun_routes_flush();
+		network = undo_network(j, stay_closed);
+		file = keep_dns_undo_file(j);
+		keep_dns_undo_others(j);
 	}
-	if (rules > 0)
-		log_debug("keeper: %s: %d policy rules removed", name, rules);
-	if (rules < 0 || routes < 0) {
-		log_error(
-			"keeper: %s: policy rules or routes could not be removed; \"ssm-tun down\" "
-			"as root tries again",
-			name);
+	if (network < 0 || file < 0)
 		return ST_ESYS; /* the journal stays for the next try */
-	}
-	return remove_folder(run_fd, name);
+	if (!stay_closed)
+		return remove_folder(run_fd, j->name);
+	keep_closed(run_fd, j);
+	return 0;
 }
 
 static bool is_ours(const struct keep_journal *j)
@@ -222,29 +270,49 @@ static bool is_ours(const struct keep_journal *j)
 	return j->keeper_pid == (uint32_t)getpid() || j->daemon_pid == (uint32_t)getpid();
 }
 
-static int undo(const char *name, bool as_keeper)
+/* What is undone when there is no journal: everything that may be there. */
+static void journal_unknown(struct keep_journal *j, const char *name)
+{
+	*j = (struct keep_journal){ .src_valid_mark = -1, .filter = true };
+	text_copy(j->name, sizeof(j->name), name);
+}
+
+/* Without a run-time folder, as after a reboot: what of ours a file may still hold. */
+static int undo_without_folder(const char *name)
+{
+	struct keep_journal j;
+
+	journal_unknown(&j, name);
+	j.filter = false; /* after a reboot the kernel has none */
+	return undo_network(&j, false) < 0 || keep_dns_undo_file(&j) < 0 ? ST_ESYS : 0;
+}
+
+/* @own: of a keeper, what it knows itself; NULL: of others */
+static int undo(const char *name, const struct keep_journal *own, bool crashed)
 {
 	struct keep_journal j;
 	int run_fd, lock, r;
 
 	if (!keep_name_ok(name))
 		return ST_EINVAL;
-	if ((r = open_run_dir(&run_fd, false)) == ST_ENOENT) {
-		r = tun_rules_del();
-		return r < 0 || tun_routes_flush() < 0 ? ST_ESYS : 0;
-	}
+	if ((r = open_run_dir(&run_fd, false)) == ST_ENOENT)
+		return undo_without_folder(name);
 	if (r < 0)
 		return r;
-	lock = take_lock(run_fd, as_keeper ? KEEPER_LOCK_MS : CLAIM_LOCK_MS);
+	lock = take_lock(run_fd, own ? KEEPER_LOCK_MS : CLAIM_LOCK_MS);
 	if (lock < 0)
 		log_warn("keeper: %s: going on without the lock", name);
 	/* Somebody may have undone it already, and somebody else started anew since the caller looked. A keeper also leaves another
 	 * keeper its work; `down` does not wait for one that hangs. */
-	if (keep_journal_read_at(run_fd, name, &j) == 0 && !is_ours(&j) &&
-	    (as_keeper ? keep_alive(&j) : keep_daemon_alive(&j)))
+	r = keep_journal_read_at(run_fd, name, &j);
+	if (r < 0 && own)
+		j = *own;
+	else if (r < 0)
+		journal_unknown(&j, name);
+	if (r == 0 && !is_ours(&j) && (own ? keep_alive(&j) : keep_daemon_alive(&j)))
 		r = 0;
 	else
-		r = undo_locked(run_fd, name);
+		r = undo_locked(run_fd, &j, crashed && j.fail_closed);
 	if (lock >= 0)
 		close(lock);
 	close(run_fd);
@@ -253,12 +321,12 @@ static int undo(const char *name, bool as_keeper)
 
 int keep_undo(const char *name)
 {
-	return undo(name, false);
+	return undo(name, NULL, false);
 }
 
-int keep_undo_own(const char *name)
+int keep_undo_own(const struct keep_journal *j, bool crashed)
 {
-	return undo(name, true);
+	return undo(j->name, j, crashed);
 }
 
 int keep_journal_read(const char *name, struct keep_journal *out)
@@ -304,12 +372,16 @@ static int undo_dead(int run_fd)
 			text_copy(names[n++], sizeof(names[0]), e->d_name);
 	closedir(dir);
 	for (size_t i = 0; i < n && r == 0; i++) {
+		struct keep_journal j;
+
 		log_info("keeper: removing what an earlier \"%s\" left", names[i]);
-		r = undo_locked(run_fd, names[i]);
+		if (keep_journal_read_at(run_fd, names[i], &j) < 0)
+			journal_unknown(&j, names[i]);
+		r = undo_locked(run_fd, &j, false);
 	}
 	/* Rules of an instance whose folder has gone altogether. */
 	if (r == 0 && n == 0)
-		r = tun_rules_del() < 0 || tun_routes_flush() < 0 ? ST_ESYS : 0;
+		r = undo_without_folder("-");
 	return r;
 }
 

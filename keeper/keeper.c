@@ -2,8 +2,8 @@
 /*
  * keeper.c - the keeper's process; keep_client.c is the daemon's side
  *
- * Theory of operation: the keeper blocks in recvmsg() on its end of a SOCK_SEQPACKET pair. A request has one fixed
- * size and is answered by one fixed-size answer with its number; what has another size or an unknown
+ * Theory of operation: the keeper waits for its end of a SOCK_SEQPACKET pair, and for what holds the resolver's settings
+ * (keep_dns.c). A request has one fixed size and is answered by one fixed-size answer with its number; what has another size or an unknown
  * operation is answered with an error and changes nothing. The kernel tells the sender's pid, so a
  * daemon can name nobody but itself as the process that root may kill. When no process holds the other
  * end any more, or after a goodbye, the keeper undoes everything and ends.
@@ -28,10 +28,13 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/util.h"
+#include "keeper/keep_dns.h"
+#include "keeper/keep_filter.h"
 
 struct keeper {
 	int fd;
 	struct keep_journal journal;
+	struct keep_dns_run dns;
 };
 
 /* A request as it came: @sender as the kernel says, @passed the descriptor that came along or -1. */
@@ -128,24 +131,40 @@ static int note_fail_closed(struct keeper *k, const struct keep_request *req)
 
 static int serve(struct keeper *k, const struct incoming *in, struct keep_dns_state *dns)
 {
+	const struct keep_request *req = &in->req;
+
 	if (!in->valid)
 		return ST_EINVAL;
-	switch ((enum keep_op)in->req.op) {
+	switch ((enum keep_op)req->op) {
 	case KEEP_OP_DAEMON: return note_daemon(k, in);
-	case KEEP_OP_DEVICE: return note_device(k, &in->req);
+	case KEEP_OP_DEVICE: return note_device(k, req);
 	case KEEP_OP_RULES: return note_rules(k);
 	case KEEP_OP_LOG: return log_to(in->passed);
-	case KEEP_OP_GOODBYE: return keep_undo_own(k->journal.name);
-	case KEEP_OP_FAIL_CLOSED: return note_fail_closed(k, &in->req);
-	case KEEP_OP_FILTER: return ST_EUNSUPPORTED;
-	case KEEP_OP_SUFFIX: return 0;
-	case KEEP_OP_DNS_SET:
-	case KEEP_OP_DNS_LOOK:
-		text_copy(dns->text, sizeof(dns->text), "not in this build");
-		return 0;
+	case KEEP_OP_GOODBYE: return keep_undo_own(&k->journal, false);
+	case KEEP_OP_FAIL_CLOSED: return note_fail_closed(k, req);
+	case KEEP_OP_FILTER: return keep_filter_set(&k->journal, req->on != 0);
+	case KEEP_OP_SUFFIX: return keep_dns_add(&k->dns, req->suffix, sizeof(req->suffix));
+	case KEEP_OP_DNS_SET: return keep_dns_apply(&k->dns, req, dns);
+	case KEEP_OP_DNS_LOOK: keep_dns_state(&k->dns, dns); return 0;
 	case KEEP_OP_N: break;
 	}
 	return ST_EINVAL;
+}
+
+/* Waits for the daemon's next request while it holds the resolver's settings. Return: 0; ST_ECLOSED as receive() */
+static int next_request(struct keeper *k, struct incoming *in)
+{
+	struct pollfd p[3] = { { .fd = k->fd, .events = POLLIN } };
+
+	for (;;) {
+		int n = poll(p, ARRAY_LEN(p), keep_dns_poll(&k->dns, p + 1, keep_now_ms()));
+
+		if (n < 0 && errno != EINTR)
+			return ST_ECLOSED;
+		if (n > 0 && p[0].revents)
+			return receive(k->fd, in);
+		keep_dns_process(&k->dns, p + 1, keep_now_ms());
+	}
 }
 
 static int keeper_run(struct keeper *k)
@@ -154,10 +173,11 @@ static int keeper_run(struct keeper *k)
 	bool goodbye = false;
 	int r = 0;
 
+	keep_dns_init(&k->dns, &k->journal, k->fd);
 	while (!goodbye) {
-		if (receive(k->fd, &in) < 0) {
+		if (next_request(k, &in) < 0) {
 			log_debug("keeper: %s: the daemon has gone", k->journal.name);
-			return keep_undo_own(k->journal.name);
+			return keep_undo_own(&k->journal, true);
 		}
 		struct keep_answer answer = { .number = in.valid ? in.req.number : 0 };
 
@@ -191,8 +211,9 @@ static void become_keeper(int fd)
 
 static int keeper_main(int fd, const char *name)
 {
-	struct keeper k = { .fd = fd };
+	static struct keeper k; /* holds the lists of suffixes */
 
+	k.fd = fd;
 	become_keeper(fd);
 	if (keep_journal_read(name, &k.journal) < 0) {
 		log_error("keeper: %s has no journal: it must be claimed first", name);

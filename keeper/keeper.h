@@ -129,6 +129,9 @@ int keep_first_name(char out[KEEP_NAME_MAX + 1]);
 void keep_path(char *out, size_t cap, const char *name, const char *file);
 /** keep_set_run_dir() - another folder than KEEP_RUN_DIR, 63 bytes at most; for tests, before anything else here */
 void keep_set_run_dir(const char *path);
+/** keep_set_root() - another folder than / for /etc/resolv.conf, /etc/nsswitch.conf, /run/systemd/resolve and the program resolvconf;
+ * 127 bytes at most; for tests, before anything else here */
+void keep_set_root(const char *path);
 /** keep_name_ok() - [A-Za-z0-9_-]{1,32} */
 bool keep_name_ok(const char *name);
 

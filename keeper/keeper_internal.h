@@ -9,6 +9,8 @@
 #define KEEP_FOLDER_MAX                                                                            \
 	64U /* bytes of the run-time folder's path, NUL included; ours: leaves room in a sockaddr_un */
 
+#define KEEP_PATH_MAX 512U /* bytes of a path below keep_set_root()'s folder, NUL included */
+
 /** keep_run_dir() - KEEP_RUN_DIR, or what keep_set_run_dir() chose */
 const char *keep_run_dir(void);
 
@@ -60,7 +62,15 @@ struct keep_answer {
 	struct keep_dns_state dns; /* of KEEP_OP_DNS_SET and KEEP_OP_DNS_LOOK */
 };
 
-/** keep_undo_own() - keep_undo() by the keeper itself: does nothing if a later instance lives under that name */
-int keep_undo_own(const char *name);
+/** keep_undo_own() - keep_undo() by the keeper itself, with what it knows if the journal on disk has gone: does nothing if a later instance
+ * lives under that name. @crashed: the daemon gave no goodbye, so that fail_closed counts */
+int keep_undo_own(const struct keep_journal *j, bool crashed);
+
+/** keep_trusted_open() - @file in the folder @name of the open run-time folder, if nobody but ourselves can have written it.
+ * Return: 0 and *@out; ST_ENOENT; ST_EFORMAT */
+int keep_trusted_open(int run_fd, const char *name, const char *file, int *out);
+
+/** keep_now_ms() - CLOCK_MONOTONIC */
+uint64_t keep_now_ms(void);
 
 #endif
