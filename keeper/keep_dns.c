@@ -159,17 +159,23 @@ static int set_resolved(struct keep_dns_run *d)
 	return r;
 }
 
-static int set_file(struct keep_dns_run *d)
+/* Before the file is looked at, so that no change falls between; the link may lead elsewhere now. Without it, what others write is only
+ * not put right again. */
+static void watch_anew(struct keep_dns_run *d)
 {
-	int r = keep_file_set(d->journal->name, d->want.servers, d->why);
-
-	if (r < 0)
-		return r;
-	d->stands = true;
 	if (d->watch_fd >= 0)
 		close(d->watch_fd);
-	d->watch_fd = keep_file_watch(); /* without it, it is only not put right again */
-	return 0;
+	d->watch_fd = keep_file_watch();
+}
+
+static int set_file(struct keep_dns_run *d)
+{
+	int r;
+
+	watch_anew(d);
+	r = keep_file_set(d->journal->name, d->want.servers, d->why);
+	d->stands = r >= 0;
+	return r < 0 ? r : 0;
 }
 
 static int set_rconf(struct keep_dns_run *d)
@@ -326,6 +332,8 @@ static void leave_file(struct keep_dns_run *d)
 /* Somebody touched the file or its folder. */
 static void check_file(struct keep_dns_run *d, uint64_t now_ms)
 {
+	int r;
+
 	d->check_ms = 0;
 	if (now_ms - d->rewrites_from_ms >= MINUTE_MS) {
 		d->rewrites_from_ms = now_ms;
@@ -335,8 +343,8 @@ static void check_file(struct keep_dns_run *d, uint64_t now_ms)
 		leave_file(d);
 		return;
 	}
-	int r = keep_file_set(d->journal->name, d->want.servers, d->why);
-
+	watch_anew(d);
+	r = keep_file_set(d->journal->name, d->want.servers, d->why);
 	if (r > 0) {
 		d->rewrites++;
 		log_info("keeper: /etc/resolv.conf was rewritten by others: our server is first "
@@ -345,8 +353,6 @@ static void check_file(struct keep_dns_run *d, uint64_t now_ms)
 		log_warn("keeper: %s: %s", d->journal->name, d->why);
 	}
 	d->stands = r >= 0;
-	close(d->watch_fd); /* the link may lead elsewhere now */
-	d->watch_fd = keep_file_watch();
 }
 
 int keep_dns_poll(struct keep_dns_run *d, struct pollfd p[2], uint64_t now_ms)
