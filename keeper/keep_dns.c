@@ -95,7 +95,9 @@ static bool read_want(struct keep_dns *out, const struct keep_request *req)
 
 void keep_dns_init(struct keep_dns_run *d, struct keep_journal *j, int stop_fd)
 {
-	*d = (struct keep_dns_run){ .journal = j, .stop_fd = stop_fd, .watch_fd = -1 };
+	*d = (struct keep_dns_run){
+		.journal = j, .stop_fd = stop_fd, .watch_fd = -1, .wait_ms = RETRY_FIRST_MS
+	};
 }
 
 /* No longer held; what was set stands. */
@@ -309,7 +311,11 @@ static void process_bus(struct keep_dns_run *d, uint64_t now_ms)
 	}
 	if (d->stands || d->retry_ms != 0 || (r = keep_bus_result(d->bus, d->why)) == ST_EAGAIN)
 		return;
+	if (r == ST_ENOENT)
+		return; /* its name on the bus will tell */
 	if (r < 0) {
+		if (d->wait_ms == RETRY_FIRST_MS)
+			log_warn("keeper: %s: %s", d->journal->name, d->why);
 		retry_later(d, now_ms);
 		return;
 	}

@@ -95,7 +95,8 @@ int keep_bus_send(struct keep_bus *b, const struct keep_dns *want, const struct 
 int keep_bus_revert(struct keep_bus *b, uint32_t ifindex);
 /** keep_bus_wait() - until everything that was sent is answered. Return: 0; ST_ETIMEOUT, ST_ECLOSED, ST_ESYS (refused): @why */
 int keep_bus_wait(struct keep_bus *b, uint32_t wait_ms, int stop_fd, char why[KEEP_WHY]);
-/** keep_bus_result() - of what was sent last. Return: 0: resolved took it; ST_EAGAIN: not all is answered; ST_ESYS: @why */
+/** keep_bus_result() - of what was sent last. Return: 0: resolved took it; ST_EAGAIN: not all is answered; ST_ENOENT: it does not run; ST_ESYS:
+ * it refused, or did not answer in 30 s: @why */
 int keep_bus_result(const struct keep_bus *b, char why[KEEP_WHY]);
 /** keep_bus_poll() - fills @p. Return: ms until keep_bus_process() is due without an event; -1: never */
 int keep_bus_poll(struct keep_bus *b, struct pollfd *p);

@@ -35,9 +35,9 @@ struct keep_bus {
 	sd_bus *bus;
 	uint32_t waiting;   /* answers */
 	char why[KEEP_WHY]; /* the first refusal; "" */
+	bool gone;	    /* a refusal was the bus's own: nobody has the name */
 	bool restarted;
-	const char *asked; /* of keep_bus_has_resolved() */
-	bool found;
+	bool found; /* by keep_bus_has_resolved() */
 };
 
 static int sys_error(struct keep_bus *b, int r, const char *what)
@@ -220,15 +220,17 @@ static int on_answer(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
 	struct keep_bus *b = arg;
 	const sd_bus_error *e = sd_bus_message_get_error(m);
+	struct text_safe text;
 
 	(void)error;
 	b->waiting--;
 	if (!e)
 		return 0;
-	log_warn("keeper: systemd-resolved: %s", text_safe(e->message ? e->message : e->name).s);
+	text = text_safe(e->message ? e->message : e->name);
+	log_debug("keeper: systemd-resolved: %s", text.s);
+	b->gone = b->gone || strcmp(e->name, SD_BUS_ERROR_SERVICE_UNKNOWN) == 0;
 	if (!b->why[0])
-		snprintf(b->why, sizeof(b->why), "systemd-resolved: %.120s",
-			 text_safe(e->message ? e->message : e->name).s);
+		snprintf(b->why, sizeof(b->why), "systemd-resolved: %.120s", text.s);
 	return 0;
 }
 
@@ -348,6 +350,7 @@ int keep_bus_send(struct keep_bus *b, const struct keep_dns *want, const struct 
 	int r = 0;
 
 	b->why[0] = '\0';
+	b->gone = false;
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(off); i++)
 		r = send_setting(b, want->ifindex, off[i], "no");
 	if (r < 0 || (r = send_default_route(b, want)) < 0 ||
@@ -378,6 +381,8 @@ int keep_bus_result(const struct keep_bus *b, char why[KEEP_WHY])
 	if (b->waiting > 0)
 		return ST_EAGAIN;
 	text_copy(why, KEEP_WHY, b->why);
+	if (b->gone)
+		return ST_ENOENT;
 	return b->why[0] ? ST_ESYS : 0;
 }
 
@@ -385,11 +390,9 @@ int keep_bus_wait(struct keep_bus *b, uint32_t wait_ms, int stop_fd, char why[KE
 {
 	int r = wait_for(b, is_answered, wait_ms, stop_fd);
 
-	if (r == ST_ETIMEOUT)
-		snprintf(b->why, sizeof(b->why), "systemd-resolved does not answer");
-	else if (r == 0 && b->why[0])
+	if (r == 0 && b->why[0])
 		r = ST_ESYS;
-	text_copy(why, KEEP_WHY, b->why);
+	text_copy(why, KEEP_WHY, r == ST_ETIMEOUT ? "systemd-resolved does not answer" : b->why);
 	return r;
 }
 
