@@ -78,7 +78,10 @@ static void entry_free(struct dns_cache *c, struct entry **at)
 
 static void evict(struct dns_cache *c, struct entry *e)
 {
-	entry_free(c, place(c, &e->key, e->hash));
+	struct entry **at = place(c, &e->key, e->hash);
+
+	ST_ASSERT(*at == e);
+	entry_free(c, at);
 }
 
 struct dns_answer *dns_cache_find(struct dns_cache *c, const struct dns_key *k, uint64_t now_ms)

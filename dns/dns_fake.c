@@ -78,12 +78,12 @@ static void fake_free(struct dns_fakes *f, struct fake *e)
 /* @index is free and @name has none */
 static int fake_new(struct dns_fakes *f, unsigned index, const char *name)
 {
-	size_t len = strlen(name);
-	struct fake *e = calloc(1, sizeof(*e) + len + 1);
+	size_t size = strlen(name) + 1;
+	struct fake *e = calloc(1, sizeof(*e) + size);
 
 	if (!e)
 		return ST_ENOMEM;
-	memcpy(e->name, name, len);
+	memcpy(e->name, name, size);
 	e->hash = name_hash(name, f->seed);
 	e->index = (uint16_t)index;
 	e->next = f->buckets[e->hash % BUCKETS];

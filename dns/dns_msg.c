@@ -259,12 +259,12 @@ static int records_read(struct reading *r, const uint8_t *msg, size_t len)
 	unsigned all = 0;
 	int e;
 
-	for (unsigned s = 0; s < ARRAY_LEN(sections); s++)
-		all += be16_get(msg + 4 + 2U * s);
+	for (size_t s = 0; s < ARRAY_LEN(sections); s++)
+		all += be16_get(msg + 4 + 2 * s);
 	if (all > DNS_RECORDS_MAX)
 		return ST_EFORMAT;
-	for (unsigned s = 0; s < ARRAY_LEN(sections); s++) {
-		for (unsigned n = be16_get(msg + 4 + 2U * s); n > 0; n--) {
+	for (size_t s = 0; s < ARRAY_LEN(sections); s++) {
+		for (unsigned n = be16_get(msg + 4 + 2 * s); n > 0; n--) {
 			if ((e = record_read(r, msg, len, &at, sections[s])) < 0)
 				return e;
 		}

@@ -34,7 +34,7 @@ struct query {
 	enum plan plan;
 	uint16_t type; /* that is asked for now */
 	bool tcp, local, keep;
-	bool *ended;		  /* in dns_query(): set when it ends there */
+	handle *h;		  /* in dns_query(): what it returns, if the query waits */
 	bool waited;		  /* its answer was not in the cache */
 	struct dns_via via;	  /* unless local */
 	struct dns_answer *first; /* fake: the first family has no address */
@@ -52,8 +52,6 @@ static void query_unlink(struct query *q)
 	dns_wait_end(&q->known);
 	dns_party_del(&q->party);
 	dns_answer_unref(q->first);
-	if (q->ended)
-		*q->ended = true;
 }
 
 void dns_query_free(struct dns_party *p)
@@ -289,6 +287,8 @@ static int park(struct query *q)
 		return r;
 	}
 	q->waited = true;
+	*q->h = q->party.h;
+	q->h = NULL;
 	q->want.deadline_ms = q->party.budget.at_ms;
 	if (q->plan == PLAN_FAKE && is_known(q))
 		dns_queue_add(&q->d->known, &q->known); /* without memory: the budget's end does */
@@ -420,7 +420,7 @@ handle dns_query(struct dns *d, const uint8_t *msg, size_t len, const struct dns
 		 dns_reply_fn *reply, void *arg)
 {
 	struct query *q = calloc(1, sizeof(*q));
-	bool ended = false;
+	handle h = 0;
 	int r;
 
 	d->stats.queries++;
@@ -432,7 +432,7 @@ handle dns_query(struct dns *d, const uint8_t *msg, size_t len, const struct dns
 	q->reply = reply;
 	q->arg = arg;
 	q->tcp = ask->tcp;
-	q->ended = &ended;
+	q->h = &h;
 	dns_wait_init(&q->known);
 	list_node_init(&q->want.node);
 	q->want.done = on_done;
@@ -444,8 +444,5 @@ handle dns_query(struct dns *d, const uint8_t *msg, size_t len, const struct dns
 		finish_rcode(q, (unsigned)r);
 	else
 		plan(q, ask, msg, len);
-	if (ended)
-		return 0;
-	q->ended = NULL;
-	return q->party.h;
+	return hnd_get(&d->parties, h) ? h : 0; /* it may have ended since */
 }

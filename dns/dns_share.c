@@ -244,15 +244,13 @@ void dns_want_leave(struct dns *d, struct dns_want *w, bool keep)
 
 static void list_free(struct list *l)
 {
-	while (!list_empty(l)) {
-		struct dns_share *s = container_of(l->head.next, struct dns_share, node);
+	struct list_node *n, *want;
 
-		list_for_each (it, &s->wants) {
-			struct dns_want *w = container_of(it, struct dns_want, node);
+	while ((n = list_pop_front(l))) {
+		struct dns_share *s = container_of(n, struct dns_share, node);
 
-			w->share = NULL;
-			list_del(&w->node);
-		}
+		while ((want = list_pop_front(&s->wants)))
+			container_of(want, struct dns_want, node)->share = NULL;
 		share_free(s);
 	}
 }

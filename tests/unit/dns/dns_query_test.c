@@ -595,7 +595,7 @@ static void a_known_name_does_not_wait_for_a_silent_resolver(void **state)
 		loop_turn(loop, 100);
 	assert_reply(2, DNS_NOERROR);
 	assert_fake("db.fake.test", 4);
-	assert_true(loop_now_ms(loop) - from_ms < 3 * DNS_KNOWN_WAIT_MS);
+	assert_true(loop_now_ms(loop) - from_ms < UINT64_C(3) * DNS_KNOWN_WAIT_MS);
 	assert_int_equal(stats().pending, 1);
 	ask_answer(1, DNS_NXDOMAIN, NULL, SOA); /* the ask went on: what it brings is kept */
 	query("db.fake.test", "A");
