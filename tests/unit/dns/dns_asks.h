@@ -15,7 +15,7 @@
 struct ask_made {
 	bool local, open; /* open: neither answered nor cancelled */
 	struct dns_via via;
-	uint8_t msg[DNS_QUERY_MAX + 512];
+	uint8_t msg[DNS_UDP_MAX];
 	size_t len;
 	uint64_t deadline_ms;
 	dns_answer_fn *done;
