@@ -238,13 +238,16 @@ static struct pipe_chan *chan_best(const struct pipe_ask *ask, bool stalled)
 
 static void ask_put_on(struct pipe_ask *ask, struct pipe_chan *ch)
 {
-	size_t i = 0;
+	for (size_t i = 0; i < PIPE_CHANS_MAX; i++) {
+		struct pipe_flight *f = &ask->flights[i];
 
-	while (ask->flights[i].chan) /* a flight a channel: there are no more of these */
-		i++;
-	ST_ASSERT(i < PIPE_CHANS_MAX);
-	ask->flights[i].ask = ask;
-	pipe_chan_add(ch, &ask->flights[i]);
+		if (f->chan)
+			continue;
+		f->ask = ask;
+		pipe_chan_add(ch, f);
+		return;
+	}
+	ST_BUG("an ask is on more channels than there are");
 }
 
 /* A new channel for @ask. Return: NULL: there are too many, or it can't be dialled (then the resolver has failed) */

@@ -140,8 +140,8 @@ static void do_ask(struct steps *s)
 	uint8_t how = step_byte(s);
 	struct asked *a = asked_new();
 
-	if (a &&
-	    dns_forward_ask(f, &a->h, a->query, a->len, clock_ms + how * 60U, asked_told, a) < 0)
+	if (a && dns_forward_ask(f, &a->h, a->query, a->len, clock_ms + how * UINT64_C(60),
+				 asked_told, a) < 0)
 		a->cancelled = true;
 }
 
@@ -280,7 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(&s);
 	for (int i = 0; i < 4;
 	     i++) { /* every deadline is over, also those that were told the next turn */
-		clock_ms += 2 * BUDGET_MS;
+		clock_ms += OVER_MS;
 		turn();
 	}
 	for (size_t i = 0; i < n_asks; i++)
@@ -288,7 +288,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ST_ASSERT(f->n_active == 0 && f->bytes == 0);
 	dns_forwards_free(f);
 	servers_look();
-	for (size_t i = 0; i < SERVERS * CONNS; i++)
-		conn_close(&servers[i / CONNS].conns[i % CONNS]);
+	for (struct server *of = servers; of < servers + SERVERS; of++) {
+		for (size_t i = 0; i < CONNS; i++)
+			conn_close(&of->conns[i]);
+	}
 	return 0;
 }

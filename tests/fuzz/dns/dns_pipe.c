@@ -116,8 +116,8 @@ static void do_ask(struct steps *s)
 	const struct dns_via via = { how & 3U, { { 4, { 10, 0, 0, how >> 2 & 3 } }, 53 } };
 	struct asked *a = asked_new();
 
-	if (a && dns_pipe_ask(p, &a->h, &via, a->query, a->len, clock_ms + (how >> 4) * 900U,
-			      asked_told, a) < 0)
+	if (a && dns_pipe_ask(p, &a->h, &via, a->query, a->len,
+			      clock_ms + (how >> 4) * UINT64_C(900), asked_told, a) < 0)
 		a->cancelled = true;
 }
 
@@ -247,7 +247,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (s.left > 0)
 		step(&s);
 	for (int i = 0; i < 4; i++) { /* every deadline is over, and what failed is told */
-		clock_ms += 2 * BUDGET_MS;
+		clock_ms += OVER_MS;
 		turn();
 	}
 	for (size_t i = 0; i < n_asks; i++)

@@ -800,7 +800,7 @@ static void at_once(void **state)
 	snprintf(name, sizeof(name), "h%u.example.org", FORWARD_AT_ONCE_MAX);
 	serve(0, name, 1);
 	is_answered(first, name, 1);
-	snprintf(name, sizeof(name), "h%u.example.org", N - 1);
+	snprintf(name, sizeof(name), "h%u.example.org", (unsigned)N - 1);
 	serve(0, name, 2);
 	is_answered(last, name, 2);
 	for (unsigned i = 0; i < N; i++)

@@ -168,6 +168,7 @@ static size_t question(unsigned i, uint8_t *out)
 	struct stream *s = streams[i];
 	size_t len;
 
+	memset(out, 0, DNS_HEADER_BYTES);
 	if (s->n_got - s->taken < 2)
 		return 0;
 	len = be16_get(s->got + s->taken);

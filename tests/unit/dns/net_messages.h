@@ -56,6 +56,7 @@ static inline size_t answer_make(uint8_t *out, const uint8_t *query, size_t len,
 {
 	static const uint8_t record[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0 };
 
+	ST_ASSERT(len >= DNS_HEADER_BYTES);
 	memcpy(out, query, len);
 	out[2] |= 0x80;
 	out[3] = (uint8_t)(0x80 | rcode);
