@@ -53,10 +53,12 @@ int dir_new(struct dir **out, const struct dir_opts *opts); /* Return: 0; ST_ENO
 void dir_free(struct dir *d); /* resets what is open, without events; NULL is fine */
 
 /** dir_open() - connect to @dst. Addresses that nothing may open (net_addr_is_local_only()) are refused unless @any.
- * Return: 0 and *@out, events follow; ST_EFULL; ST_EPERM; ST_ESYS */
+ * Return: 0 and *@out, events follow; ST_EINVAL (no address, or port 0); ST_EFULL (flows_max, or the loop's watches); ST_EPERM (such an
+ * address, or the socket can't be marked, which is logged); ST_ENOMEM; ST_ESYS */
 int dir_open(struct dir *d, dir_conn *out, const struct net_endpoint *dst, bool any,
 	     const struct dir_events *events, void *arg);
-/* As ns_conn_*: read returns bytes, 0 for the end, ST_EAGAIN, ST_ECLOSED; write takes all of @len <= room. */
+/* As ns_conn_*: read returns bytes, 0 for the end, ST_EAGAIN, ST_ECLOSED; write takes all of @len <= room. Return of write: 0; ST_ECLOSED (not
+ * open, after dir_shutdown(), or over); ST_ENOMEM. A flow that read or write find over still has its gone event to come. */
 ssize_t dir_read(struct dir *d, dir_conn c, uint8_t *buf, size_t cap);
 size_t dir_room(struct dir *d, dir_conn c);
 int dir_write(struct dir *d, dir_conn c, const uint8_t *p, size_t len);
@@ -64,6 +66,7 @@ void dir_shutdown(struct dir *d, dir_conn c); /* FIN after what was written; rea
 void dir_close(
 	struct dir *d,
 	dir_conn
-		c); /* in any state (RST unless both ways ended in order); the handle is stale afterwards */
+		c); /* in any state (RST unless both ways ended in order: then what was written still goes out); the handle is stale
+		       afterwards and no event follows */
 
 #endif
