@@ -59,14 +59,14 @@ int dir_open(struct dir *d, dir_conn *out, const struct net_endpoint *dst, bool 
 	     const struct dir_events *events, void *arg);
 /* As ns_conn_*: read returns bytes, 0 for the end, ST_EAGAIN, ST_ECLOSED; write takes all of @len <= room. Return of write: 0; ST_ECLOSED (not
  * open, after dir_shutdown(), or over); ST_ENOMEM. A flow that read or write find over still has its gone event to come. */
-ssize_t dir_read(struct dir *d, dir_conn c, uint8_t *buf, size_t cap);
-size_t dir_room(struct dir *d, dir_conn c);
-int dir_write(struct dir *d, dir_conn c, const uint8_t *p, size_t len);
-void dir_shutdown(struct dir *d, dir_conn c); /* FIN after what was written; reading goes on */
+ssize_t dir_read(struct dir *d, dir_conn id, uint8_t *buf, size_t cap);
+size_t dir_room(struct dir *d, dir_conn id);
+int dir_write(struct dir *d, dir_conn id, const uint8_t *p, size_t len);
+void dir_shutdown(struct dir *d, dir_conn id); /* FIN after what was written; reading goes on */
 void dir_close(
 	struct dir *d,
 	dir_conn
-		c); /* in any state (RST unless both ways ended in order: then what was written still goes out); the handle is stale
+		id); /* in any state (RST unless both ways ended in order: then what was written still goes out); the handle is stale
 		       afterwards and no event follows */
 
 #endif

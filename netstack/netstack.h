@@ -41,8 +41,8 @@ struct ns_flow_key {
 	struct net_endpoint dst;
 };
 
-/* Called from ns_input(), the stack's timer or the end of a turn, never from inside an ns_conn_ call, but for syn(), which only
- * ns_input() calls. Each may call any function below, ns_conn_abort() of the same connection included, but ns_free(). */
+/* Called from ns_input(), the stack's timer or the end of a turn, never from inside an ns_conn_ call, but for syn(), udp() and
+ * echo(), which only ns_input() calls. Each may call any function below, ns_conn_abort() of the same connection included, but ns_free(). */
 struct ns_events {
 	/* a new connection is held; ns_conn_accept() or ns_conn_refuse() it, now or later. Repeated SYNs are swallowed meanwhile.
 	 * Return: its owner's arg for the events below; NULL: refused with RST by us at once (a limit) */
@@ -59,7 +59,7 @@ struct ns_events {
 	/* both FINs are acknowledged and ns_conn_read() has returned 0: the connection is over in order; the last event. Until
 	 * that 0 was returned the handle stays good, so nothing received is lost */
 	void (*finished)(void *conn_arg, ns_conn c);
-	/* a UDP datagram, to any address and port; only from inside ns_input(). Return: true: it was taken, silence or ns_udp_send()
+	/* a UDP datagram, to any address and port but multicast and broadcast, its checksum good; only from inside ns_input(). Return: true: it was taken, silence or ns_udp_send()
 	 * answers; false: ICMP port unreachable. NULL: always so */
 	bool (*udp)(void *arg, const struct ns_flow_key *key, const uint8_t *p, size_t len);
 	/* an echo request to an address that is not the stack's; @packet may be kept as a copy for ns_echo_reply() or
@@ -91,16 +91,17 @@ int ns_new(struct ns **out, const struct ns_opts *opts);
 void ns_free(struct ns *ns); /* resets what is open, without events */
 
 /** ns_input() - one IP packet; @csum_ok: its TCP checksum needs no check. Malformed ones, fragments and what is not TCP, UDP or
- * ICMP are dropped. UDP gets ICMP port unreachable at once (rate-limited). */
+ * ICMP are dropped. UDP that udp() does not take gets ICMP port unreachable at once, 1,000 a second at most. */
 void ns_input(struct ns *ns, const uint8_t *packet, size_t len, bool csum_ok, uint64_t now_ms);
 
 /** ns_refuse_packet() - answer the raw packet @packet as a refusal (for packets that have no connection) */
 void ns_refuse_packet(struct ns *ns, const uint8_t *packet, size_t len, enum ns_refusal why);
 
-/** ns_udp_send() - one datagram, as if from @from. Return: 0; ST_EINVAL (families differ, more than 65,507 or 65,527 bytes); as the link's output */
+/** ns_udp_send() - one datagram, as if from @from. Return: 0; ST_EINVAL (families differ or are none, more than 65,507 bytes in IPv4 or 65,487 in
+ * IPv6: there are no fragments); as the link's output */
 int ns_udp_send(struct ns *ns, const struct net_endpoint *from, const struct net_endpoint *to,
 		const uint8_t *p, size_t len);
-/** ns_echo_reply() - answer the echo request @packet, a raw packet as echo() got it, in the name of its destination */
+/** ns_echo_reply() - answer the echo request @packet, a raw packet as echo() got it, in the name of its destination; anything else does nothing */
 void ns_echo_reply(struct ns *ns, const uint8_t *packet, size_t len);
 
 void ns_conn_accept(struct ns *ns, ns_conn c); /* SYN-ACK now */

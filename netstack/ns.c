@@ -36,10 +36,10 @@ static u8_t
 
 /* --- output */
 
-static int link_output(struct ns *ns, const struct iovec *iov, int n, uint16_t csum_start)
+int ns_link_output(struct ns *ns, const struct iovec *iov, int n, uint16_t csum_start,
+		   uint16_t csum_offset)
 {
-	int r = ns->opts.link.output(ns->opts.link.arg, iov, n, csum_start,
-				     csum_start ? TCP_CSUM_OFFSET : 0);
+	int r = ns->opts.link.output(ns->opts.link.arg, iov, n, csum_start, csum_offset);
 
 	ns->stats.packets_out++;
 	if (r < 0)
@@ -51,7 +51,7 @@ void ns_send_flat(struct ns *ns, const uint8_t *packet, size_t len)
 {
 	struct iovec iov = { .iov_base = (void *)packet, .iov_len = len }; /* is only read */
 
-	link_output(ns, &iov, 1, 0);
+	ns_link_output(ns, &iov, 1, 0, 0);
 }
 
 /* The TCP checksum field gets the pseudo header's sum; the link does the rest. lwIP's headers lie in the first pbuf.
@@ -89,7 +89,7 @@ static err_t netif_send(struct netif *netif, struct pbuf *p)
 		}
 		iov[n++] = (struct iovec){ .iov_base = q->payload, .iov_len = q->len };
 	}
-	link_output(ns, iov, (int)n, csum_start);
+	ns_link_output(ns, iov, (int)n, csum_start, csum_start ? TCP_CSUM_OFFSET : 0);
 	return ERR_OK;
 }
 
@@ -322,6 +322,7 @@ int ns_new(struct ns **out, const struct ns_opts *opts)
 		ns->opts.flows_max = NS_FLOWS_MAX;
 	hnd_init(&ns->flows, ns->opts.flows_max);
 	codec_random(ns->hash_key, sizeof(ns->hash_key));
+	codec_random(&ns->next_id, sizeof(ns->next_id));
 	list_init(&ns->dirty);
 	list_init(&ns->pending);
 	loop_task_init(&ns->flush, LOOP_FLUSH, flush, ns);

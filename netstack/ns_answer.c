@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: MIT
 /*
- * ns_answer.c - what a packet hears that opens no connection: RST, ICMP unreachable, an echo
+ * ns_answer.c - what has no connection: RST, ICMP unreachable, echoes, datagrams
  *
- * Theory of operation: an application must see what it would see on a LAN. lwIP makes the RSTs and the echoes; the
- * unreachable messages are ours (ns_packet.c), since lwIP would send them from its own idea of the packet. UDP is answered at
- * a bounded rate: it is the only answer that costs a sender nothing to cause.
+ * Theory of operation: an application must see what it would see on a LAN. lwIP makes the RSTs and the echoes of the stack's own address; the
+ * unreachable messages, the datagrams and the echoes in the name of others are ours (ns_packet.c), since lwIP would send them from its own
+ * idea of addresses.
+ *
+ * What the owner does not take of UDP is answered at a bounded rate: it is the only answer that costs a sender nothing to cause. The
+ * bound is the kernel's global one (net.ipv4.icmp_msgs_per_sec). The kernel's second one, a few answers a second to each peer
+ * (icmp_ratelimit), would do harm here: our peers are the programs of this machine, all of them one address, and each attempt at
+ * QUIC must hear at once that it has to fall back to TCP.
  */
 #include "netstack/netstack.h"
 
 #include <netinet/in.h>
 
+#include "base/err.h"
 #include "netstack/ns_internal.h"
+
+#define UDP_HEADER_LEN 8U
+#define UDP_CSUM_OFFSET 6U /* of the checksum field in the UDP header */
 
 void ns_send_rst(struct ns *ns, const struct ns_packet *p)
 {
@@ -61,10 +70,25 @@ static bool take_unreachable_token(struct ns *ns)
 	return true;
 }
 
+static bool owner_takes(struct ns *ns, const struct ns_packet *p)
+{
+	const struct ns_flow_key key = { .src = p->src, .dst = p->dst };
+	bool taken;
+
+	if (!ns->opts.events->udp)
+		return false;
+	ns->inside++;
+	taken = ns->opts.events->udp(ns->opts.arg, &key, p->ip + p->payload, p->len - p->payload);
+	ns->inside--;
+	return taken;
+}
+
 void ns_input_udp(struct ns *ns, const struct ns_packet *p)
 {
 	uint8_t out[NS_UNREACHABLE_MAX];
 
+	if (owner_takes(ns, p))
+		return;
 	if (!take_unreachable_token(ns)) {
 		ns->stats.dropped_in++;
 		return;
@@ -72,15 +96,49 @@ void ns_input_udp(struct ns *ns, const struct ns_packet *p)
 	ns_send_flat(ns, out, ns_packet_unreachable(out, sizeof(out), p, NS_UNREACH_PORT));
 }
 
-/* An echo of another address would say that a host is up that may not be. */
+int ns_udp_send(struct ns *ns, const struct net_endpoint *from, const struct net_endpoint *to,
+		const uint8_t *p, size_t len)
+{
+	const bool offload = ns->opts.link.csum_offload;
+	uint8_t headers[NS_UDP_HEADERS_MAX];
+	struct iovec iov[2];
+	size_t n;
+
+	if (from->addr.family != to->addr.family ||
+	    (from->addr.family != 4 && from->addr.family != 6) ||
+	    len > (from->addr.family == 4 ? NS_UDP4_MAX : NS_UDP6_MAX))
+		return ST_EINVAL;
+	n = ns_packet_udp_headers(headers, from, to, p, len, ns->next_id++, !offload);
+	iov[0] = (struct iovec){ .iov_base = headers, .iov_len = n };
+	iov[1] = (struct iovec){ .iov_base = (void *)p, .iov_len = len }; /* is only read */
+	return ns_link_output(ns, iov, len > 0 ? 2 : 1,
+			      offload ? (uint16_t)(n - UDP_HEADER_LEN) : 0,
+			      offload ? UDP_CSUM_OFFSET : 0);
+}
+
+/* An echo of another address would say that a host is up that may not be: its owner knows. */
 void ns_input_icmp(struct ns *ns, const struct ns_packet *p)
 {
 	const struct net_addr *own = p->src.addr.family == 4 ? &ns->opts.stack4 : &ns->opts.stack6;
 
-	if (p->echo_request && net_addr_eq(&p->dst.addr, own))
+	if (p->echo_request && net_addr_eq(&p->dst.addr, own)) {
 		ns_lwip_input(ns, p->ip, p->len, &p->dst.addr);
-	else
+	} else if (p->echo_request && ns->opts.events->echo) {
+		ns->inside++;
+		ns->opts.events->echo(ns->opts.arg, &p->src.addr, &p->dst.addr, p->ip, p->len);
+		ns->inside--;
+	} else {
 		ns->stats.dropped_in++;
+	}
+}
+
+void ns_echo_reply(struct ns *ns, const uint8_t *packet, size_t len)
+{
+	static uint8_t out[NS_PACKET_MAX];
+	struct ns_packet p;
+
+	if (ns_packet_parse(&p, packet, len, true) == 0 && p.echo_request)
+		ns_send_flat(ns, out, ns_packet_echo_reply(out, &p, ns->next_id++));
 }
 
 void ns_refuse_packet(struct ns *ns, const uint8_t *packet, size_t len, enum ns_refusal why)

@@ -16,7 +16,7 @@
 #define NS_SMALL_BUFFER_BYTES                                                                      \
 	KIB(32) /* window and send buffer of a connection opened beside many; design, section 8 */
 #define NS_MANY_FLOWS 256U
-#define NS_UNREACHABLE_PER_SECOND 1000U /* ICMP answers to UDP; ours */
+#define NS_UNREACHABLE_PER_SECOND 1000U /* ICMP answers to UDP, as net.ipv4.icmp_msgs_per_sec */
 
 /* Events that wait for delivery to the owner; bits of ns_flow.events. */
 enum {
@@ -75,15 +75,20 @@ struct ns {
 	struct loop_task flush;
 	struct loop_timer timer; /* armed while lwIP has a connection */
 	uint64_t now_ms;
-	unsigned int inside; /* calls into lwIP or the owner's syn() on the stack: no events now */
+	unsigned int
+		inside; /* calls into lwIP or the owner's syn(), udp() or echo() on the stack: no events now */
 	bool delivering;
 	uint32_t unreachable_tokens; /* answers to UDP left; one comes back each ms */
 	uint64_t unreachable_at_ms;
+	uint16_t next_id; /* IPv4's identification of what is not TCP */
 };
 
 /* ns.c */
 /** ns_lwip_input() - one whole IP packet to lwIP, as if its destination @dst were ours; copied */
 void ns_lwip_input(struct ns *ns, const uint8_t *packet, size_t len, const struct net_addr *dst);
+/** ns_link_output() - one packet in parts, counted. Return: as the link's output */
+int ns_link_output(struct ns *ns, const struct iovec *iov, int n, uint16_t csum_start,
+		   uint16_t csum_offset);
 /** ns_send_flat() - one whole packet out */
 void ns_send_flat(struct ns *ns, const uint8_t *packet, size_t len);
 void ns_addr_to_lwip(ip_addr_t *out, const struct net_addr *a);

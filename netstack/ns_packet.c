@@ -26,6 +26,8 @@
 #define IP4_FRAGMENT_BITS 0x3fffU /* more fragments, and the offset; RFC 791 */
 #define ICMP4_ECHO_REQUEST 8U
 #define ICMP6_ECHO_REQUEST 128U
+#define ICMP4_ECHO_REPLY 0U
+#define ICMP6_ECHO_REPLY 129U
 #define ICMP4_UNREACHABLE 3U
 #define ICMP6_UNREACHABLE 1U
 #define ICMP4_ANSWER_MAX 576U /* RFC 1812, 4.3.2.3 */
@@ -52,12 +54,13 @@ uint16_t ns_packet_pseudo_sum(const uint8_t *ip, uint8_t proto, size_t l4_len)
 	return fold(sum + htons(proto) + htons((uint16_t)l4_len));
 }
 
+/* ICMP of IPv4 alone has no pseudo header. */
 static bool l4_sum_ok(const struct ns_packet *p)
 {
 	size_t len = p->len - p->l4;
+	uint32_t pseudo = p->proto == IPPROTO_ICMP ? 0 : ns_packet_pseudo_sum(p->ip, p->proto, len);
 
-	return fold((uint32_t)ns_packet_pseudo_sum(p->ip, p->proto, len) +
-		    sum_of(p->ip + p->l4, len)) == 0xffffU;
+	return fold(pseudo + sum_of(p->ip + p->l4, len)) == 0xffffU;
 }
 
 /* --- parsing */
@@ -194,7 +197,7 @@ static int parse_udp(struct ns_packet *out, bool csum_ok)
 	return csum_ok || l4_sum_ok(out) ? 0 : ST_EDIGEST;
 }
 
-/* lwIP checks the checksum of what it answers. */
+/* Nothing but an echo request is looked at any further. */
 static int parse_icmp(struct ns_packet *out)
 {
 	const uint8_t *h = out->ip + out->l4;
@@ -204,7 +207,7 @@ static int parse_icmp(struct ns_packet *out)
 	out->payload = out->l4 + ICMP_HEADER;
 	out->echo_request = h[1] == 0 && h[0] == (out->proto == IPPROTO_ICMP ? ICMP4_ECHO_REQUEST
 									     : ICMP6_ECHO_REQUEST);
-	return 0;
+	return !out->echo_request || l4_sum_ok(out) ? 0 : ST_EDIGEST;
 }
 
 int ns_packet_parse(struct ns_packet *out, const uint8_t *p, size_t len, bool csum_ok)
@@ -253,52 +256,102 @@ static void sum_store(uint8_t *at, uint16_t sum)
 	memcpy(at, &sum, sizeof(sum)); /* sums are in memory order */
 }
 
-static size_t unreachable4(uint8_t *out, const struct ns_packet *in, uint8_t code)
+/* An IP header before @l4_len bytes of @proto. @id: of IPv4, which may be fragmented on its way to another machine (forward); IPv6 is
+ * not. Return: its length */
+static size_t put_ip(uint8_t *out, const struct net_addr *from, const struct net_addr *to,
+		     uint8_t proto, size_t l4_len, uint16_t id)
 {
-	size_t quoted = MIN(in->len, ICMP4_ANSWER_MAX - IP4_HEADER_MIN - ICMP_HEADER);
-	size_t len = IP4_HEADER_MIN + ICMP_HEADER + quoted;
-	uint8_t *icmp = out + IP4_HEADER_MIN;
-
-	memset(out, 0, IP4_HEADER_MIN + ICMP_HEADER);
+	if (from->family == 6) {
+		memset(out, 0, IP6_HEADER);
+		out[0] = 0x60;
+		be16_put(out + 4, (uint16_t)l4_len);
+		out[6] = proto;
+		out[7] = HOP_LIMIT;
+		memcpy(out + 8, from->b, 16);
+		memcpy(out + 24, to->b, 16);
+		return IP6_HEADER;
+	}
+	memset(out, 0, IP4_HEADER_MIN);
 	out[0] = 0x45;
-	be16_put(out + 2, (uint16_t)len);
+	be16_put(out + 2, (uint16_t)(IP4_HEADER_MIN + l4_len));
+	be16_put(out + 4, id);
 	out[8] = HOP_LIMIT;
-	out[9] = IPPROTO_ICMP;
-	memcpy(out + 12, in->dst.addr.b, 4);
-	memcpy(out + 16, in->src.addr.b, 4);
+	out[9] = proto;
+	memcpy(out + 12, from->b, 4);
+	memcpy(out + 16, to->b, 4);
 	sum_store(out + 10, sum_of(out, IP4_HEADER_MIN));
-	icmp[0] = ICMP4_UNREACHABLE;
-	icmp[1] = code;
-	memcpy(icmp + ICMP_HEADER, in->ip, quoted);
-	sum_store(icmp + 2, sum_of(icmp, ICMP_HEADER + quoted));
-	return len;
+	return IP4_HEADER_MIN;
 }
 
-static size_t unreachable6(uint8_t *out, const struct ns_packet *in, uint8_t code)
+/* The checksum of an ICMP message of @len bytes behind the IP header, whose field is 0. */
+static void put_icmp_sum(uint8_t *ip, size_t header, uint8_t proto, size_t len)
 {
-	size_t quoted = MIN(in->len, NS_UNREACHABLE_MAX - IP6_HEADER - ICMP_HEADER);
-	size_t l4_len = ICMP_HEADER + quoted;
-	uint8_t *icmp = out + IP6_HEADER;
+	uint32_t pseudo = proto == IPPROTO_ICMP ? 0 : ns_packet_pseudo_sum(ip, proto, len);
 
-	memset(out, 0, IP6_HEADER + ICMP_HEADER);
-	out[0] = 0x60;
-	be16_put(out + 4, (uint16_t)l4_len);
-	out[6] = IPPROTO_ICMPV6;
-	out[7] = HOP_LIMIT;
-	memcpy(out + 8, in->dst.addr.b, 16);
-	memcpy(out + 24, in->src.addr.b, 16);
-	icmp[0] = ICMP6_UNREACHABLE;
+	sum_store(ip + header + 2, fold(pseudo + sum_of(ip + header, len)));
+}
+
+static size_t put_unreachable(uint8_t *out, const struct ns_packet *in, uint8_t type, uint8_t code,
+			      size_t max)
+{
+	const uint8_t proto = in->src.addr.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	const size_t ip = in->src.addr.family == 4 ? IP4_HEADER_MIN : IP6_HEADER;
+	size_t quoted = MIN(in->len, max - ip - ICMP_HEADER);
+	uint8_t *icmp = out +
+			put_ip(out, &in->dst.addr, &in->src.addr, proto, ICMP_HEADER + quoted, 0);
+
+	memset(icmp, 0, ICMP_HEADER);
+	icmp[0] = type;
 	icmp[1] = code;
 	memcpy(icmp + ICMP_HEADER, in->ip, quoted);
-	sum_store(icmp + 2, fold((uint32_t)ns_packet_pseudo_sum(out, IPPROTO_ICMPV6, l4_len) +
-				 sum_of(icmp, l4_len)));
-	return IP6_HEADER + l4_len;
+	put_icmp_sum(out, ip, proto, ICMP_HEADER + quoted);
+	return ip + ICMP_HEADER + quoted;
 }
 
 size_t ns_packet_unreachable(uint8_t *out, size_t cap, const struct ns_packet *in,
 			     enum ns_unreachable why)
 {
 	ST_ASSERT(cap >= NS_UNREACHABLE_MAX && why < NS_UNREACH_N);
-	return in->src.addr.family == 4 ? unreachable4(out, in, unreachable[why].code4)
-					: unreachable6(out, in, unreachable[why].code6);
+	return in->src.addr.family == 4
+		       ? put_unreachable(out, in, ICMP4_UNREACHABLE, unreachable[why].code4,
+					 ICMP4_ANSWER_MAX)
+		       : put_unreachable(out, in, ICMP6_UNREACHABLE, unreachable[why].code6,
+					 NS_UNREACHABLE_MAX);
+}
+
+size_t ns_packet_echo_reply(uint8_t *out, const struct ns_packet *in, uint16_t id)
+{
+	const bool v6 = in->proto == IPPROTO_ICMPV6;
+	size_t len = in->len - in->l4;
+	size_t ip = put_ip(out, &in->dst.addr, &in->src.addr, in->proto, len, id);
+
+	memcpy(out + ip, in->ip + in->l4, len);
+	out[ip] = v6 ? ICMP6_ECHO_REPLY : ICMP4_ECHO_REPLY;
+	memset(out + ip + 2, 0, 2);
+	put_icmp_sum(out, ip, in->proto, len);
+	return ip + len;
+}
+
+/* --- datagrams */
+
+size_t ns_packet_udp_headers(uint8_t out[NS_UDP_HEADERS_MAX], const struct net_endpoint *from,
+			     const struct net_endpoint *to, const uint8_t *p, size_t len,
+			     uint16_t id, bool finish)
+{
+	size_t l4_len = UDP_HEADER + len;
+	size_t ip = put_ip(out, &from->addr, &to->addr, IPPROTO_UDP, l4_len, id);
+	uint16_t sum = ns_packet_pseudo_sum(out, IPPROTO_UDP, l4_len);
+	uint8_t *h = out + ip;
+
+	be16_put(h, from->port);
+	be16_put(h + 2, to->port);
+	be16_put(h + 4, (uint16_t)l4_len);
+	memset(h + 6, 0, 2);
+	if (finish) {
+		sum = fold((uint32_t)sum + sum_of(h, UDP_HEADER) + sum_of(p, len));
+		if (sum != 0xffffU) /* 0 would mean: none; RFC 768 */
+			sum = (uint16_t)~sum;
+	}
+	memcpy(h + 6, &sum, sizeof(sum)); /* sums are in memory order */
+	return ip + UDP_HEADER;
 }

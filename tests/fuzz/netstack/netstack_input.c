@@ -9,8 +9,9 @@
  *                                             64 times
  *   01 n                                      n (at most 64) ticks of lwIP's clock
  *   02 what conn n16                          a call of the owner's
+ *   03 what port16 data …                     a datagram, or (bit 1 of what) an echo request; bit 0: IPv6
  * The destination port of a tuple says how its owner behaves: accept at once, hold, refuse or return NULL; and whether it
- * echoes, only reads or is deaf.
+ * echoes, only reads or is deaf. That of a datagram: answered, taken, taken and a connection aborted, refused.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -106,6 +107,32 @@ static void on_end(void *conn_arg, ns_conn c)
 		abort();
 }
 
+static bool on_udp(void *arg, const struct ns_flow_key *key, const uint8_t *p, size_t len)
+{
+	(void)arg;
+	switch (key->dst.port & 3) {
+	case 0:
+		if (ns_udp_send(ns, &key->dst, &key->src, p, len) < 0)
+			abort();
+		return true;
+	case 1: return true;
+	case 2: ns_conn_abort(ns, conns[len % CONNS]); return true;
+	default: return false;
+	}
+}
+
+static void on_echo(void *arg, const struct net_addr *src, const struct net_addr *dst,
+		    const uint8_t *packet, size_t len)
+{
+	(void)arg;
+	if (src->family != dst->family)
+		abort();
+	if (len & 1)
+		ns_echo_reply(ns, packet, len);
+	else
+		ns_refuse_packet(ns, packet, len, NS_REFUSE_HOST_UNREACHABLE);
+}
+
 static const struct ns_events events = {
 	.syn = on_syn,
 	.gone = on_end,
@@ -113,11 +140,13 @@ static const struct ns_events events = {
 	.readable = on_event,
 	.writable = on_event,
 	.finished = on_end,
+	.udp = on_udp,
+	.echo = on_echo,
 };
 
 /* --- steps */
 
-static size_t put_ip(uint8_t *out, bool v6, size_t l4_len)
+static size_t put_ip(uint8_t *out, bool v6, uint8_t proto, size_t l4_len)
 {
 	static const uint8_t app4[4] = { 198, 18, 0, 1 }, dst4[4] = { 10, 0, 0, 1 };
 
@@ -125,7 +154,7 @@ static size_t put_ip(uint8_t *out, bool v6, size_t l4_len)
 	if (v6) {
 		out[0] = 0x60;
 		be16_put(out + 4, (uint16_t)l4_len);
-		out[6] = IPPROTO_TCP;
+		out[6] = proto;
 		out[8] = out[24] = 0xfd;
 		out[23] = 1;
 		out[39] = 2;
@@ -133,7 +162,7 @@ static size_t put_ip(uint8_t *out, bool v6, size_t l4_len)
 	}
 	out[0] = 0x45;
 	be16_put(out + 2, (uint16_t)(20 + l4_len));
-	out[9] = IPPROTO_TCP;
+	out[9] = proto;
 	memcpy(out + 12, app4, 4);
 	memcpy(out + 16, dst4, 4);
 	uint32_t sum = 0;
@@ -164,7 +193,7 @@ static void step_segment(const uint8_t *p, size_t len)
 	if (data * repeat > 60000)
 		repeat = 1;
 	header = 20 + options;
-	l4 = put_ip(out, tuple & 4, header + data * repeat);
+	l4 = put_ip(out, tuple & 4, IPPROTO_TCP, header + data * repeat);
 	be16_put(out + l4, (uint16_t)(1000 + tuple));
 	be16_put(out + l4 + 2, (uint16_t)(16 + (p[1] >> 4))); /* how the owner behaves */
 	be32_put(out + l4 + 4, peers[tuple].seq + (uint32_t)signed16(p + 3));
@@ -180,6 +209,45 @@ static void step_segment(const uint8_t *p, size_t len)
 	if (be16_get(p + 3) == 0) /* in order: the application goes on behind it */
 		peers[tuple].seq += (uint32_t)(data * repeat) +
 				    (p[2] & (NS_TCP_SYN | NS_TCP_FIN) ? 1U : 0U);
+}
+
+/* ICMP's checksum is checked whoever vouches. */
+static void put_ping_sum(uint8_t *out, bool v6, size_t l4, size_t len)
+{
+	uint32_t sum = v6 ? ntohs(ns_packet_pseudo_sum(out, IPPROTO_ICMPV6, len)) : 0;
+
+	be16_put(out + l4 + 2, 0);
+	for (size_t i = 0; i < len; i++)
+		sum += i & 1 ? out[l4 + i] : (uint32_t)out[l4 + i] << 8;
+	sum = (sum >> 16) + (sum & 0xffff);
+	be16_put(out + l4 + 2, (uint16_t) ~(sum + (sum >> 16)));
+}
+
+static void step_datagram(const uint8_t *p, size_t len)
+{
+	static uint8_t out[NS_MTU];
+	const uint8_t icmp[2] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
+	bool v6, ping;
+	size_t l4, data;
+
+	if (len < 4)
+		return;
+	v6 = p[1] & 1;
+	ping = p[1] & 2;
+	data = MIN(len - 4, sizeof(out) - 48);
+	l4 = put_ip(out, v6, ping ? icmp[v6] : IPPROTO_UDP, 8 + data);
+	memset(out + l4, 0, 8);
+	memcpy(out + l4 + 8, p + 4, data);
+	if (ping) {
+		out[l4] = v6 ? 128 : 8;
+		put_ping_sum(out, v6, l4, 8 + data);
+	} else {
+		be16_put(out + l4, 5000);
+		be16_put(out + l4 + 2, be16_get(p + 2));
+		be16_put(out + l4 + 4, (uint16_t)(8 + data));
+		be16_put(out + l4 + 6, 1); /* vouched for */
+	}
+	ns_input(ns, out, l4 + 8 + data, true, now_ms);
 }
 
 static void step_owner(const uint8_t *p, size_t len)
@@ -200,7 +268,10 @@ static void step_owner(const uint8_t *p, size_t len)
 	case 4: ns_conn_abort(ns, c); break;
 	case 5: move(c, true); break;
 	case 6: move(c, false); break;
-	default: ns_refuse_packet(ns, p + 5, len - 5, (enum ns_refusal)(p[3] % 5)); break;
+	default:
+		ns_refuse_packet(ns, p + 5, len - 5, (enum ns_refusal)(p[3] % 5));
+		ns_echo_reply(ns, p + 5, len - 5);
+		break;
 	}
 }
 
@@ -219,6 +290,7 @@ static void step(const uint8_t *p, size_t len)
 		}
 		break;
 	case 2: step_owner(p, len); break;
+	case 3: step_datagram(p, len); break;
 	default: break;
 	}
 }

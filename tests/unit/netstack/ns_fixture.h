@@ -49,6 +49,12 @@ struct fixture {
 	struct ns_flow_key key;
 	uint32_t syns, gone, established, readable, writable, finished;
 	int link_error;
+	/* datagrams and echo requests, as far as the test's owner takes them */
+	struct ns_flow_key datagram;
+	uint8_t bytes[2048];
+	size_t n_bytes;
+	uint32_t datagrams, echoes;
+	struct net_addr echo_src, echo_dst;
 };
 
 /* The application's end of a connection. */
@@ -161,10 +167,11 @@ static const struct ns_events events = {
 
 /* --- fixture */
 
-static inline struct fixture *begin_with(uint32_t flows_max, bool offload)
+static inline struct fixture *begin_for(const struct ns_events *owner, uint32_t flows_max,
+					bool offload)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct ns_opts opts = { .events = &events, .arg = f, .flows_max = flows_max };
+	struct ns_opts opts = { .events = owner, .arg = f, .flows_max = flows_max };
 
 	assert_non_null(f);
 	assert_int_equal(loop_new(&f->loop), 0);
@@ -174,6 +181,11 @@ static inline struct fixture *begin_with(uint32_t flows_max, bool offload)
 	assert_int_equal(net_addr_parse(&opts.stack6, STACK6), 0);
 	assert_int_equal(ns_new(&f->ns, &opts), 0);
 	return f;
+}
+
+static inline struct fixture *begin_with(uint32_t flows_max, bool offload)
+{
+	return begin_for(&events, flows_max, offload);
 }
 
 static inline struct fixture *begin(void)
