@@ -66,13 +66,18 @@ void rt_set_netstack(struct rt *r, struct ns *ns);
 /** rt_set_upstream() - fills or frees slot @slot; a slot is freed only when no table names it and its flows have gone */
 void rt_set_upstream(struct rt *r, uint32_t slot, const struct rt_upstream *u);
 /** rt_set_table() - takes @t's rules and names; the former ones are freed. A flow whose destination they give to another upstream, or to
- * none, is reset: its packets will not come here any more, or would go elsewhere. The others live on. */
+ * none, is reset: its packets will not come here any more, or would go elsewhere. The others live on; so do those whose new slot has the
+ * former's name (an upstream with other settings), by the former slot. Channels to resolvers of slots that no rule names any more
+ * are closed. */
 void rt_set_table(struct rt *r, const struct rt_table *t);
 const struct rt_table *rt_table(const struct rt *r);
 
 struct rt_stats {
 	uint32_t flows; /* live now, held ones included */
-	uint32_t opening;
+	uint32_t resolving, opening;
+	uint32_t dns_clients; /* connections to the DNS server */
+	uint32_t learned;     /* addresses that are routed for a name (RT_DNS_TUNNEL) */
+	uint32_t probes;      /* pings that wait for a TCP probe */
 	uint64_t opened, refused, timed_out, reset; /* since the start */
 	uint64_t bytes_up, bytes_down;
 };
@@ -100,11 +105,17 @@ struct rt_dns_opts {
 int rt_dns_start(struct rt *r, const struct rt_dns_opts *opts);
 /** rt_dns_mode() - another mode from now on (reload); addresses handed out before stay good */
 void rt_dns_mode(struct rt *r, enum rt_dns_mode mode);
+/** rt_dns_forwarders() - the resolvers that were there before, at most DNS_FORWARDERS_MAX; this and the following also before
+ * rt_dns_start() */
 void rt_dns_forwarders(struct rt *r, const struct net_endpoint *v, size_t n);
 /** rt_dns_own_name() - a host that this process itself connects to (an AWS endpoint, a proxy): always asked of the resolvers that
  * were there before, or a tunnel would wait for itself. At most 256, then the oldest goes */
 void rt_dns_own_name(struct rt *r, const char *host);
 void rt_dns_stats(const struct rt *r, struct dns_stats *out);
+/** rt_dns_learned() - addresses that opts->route() was last told to route: whoever makes the whole table anew names them again
+ * Return: count, at most @cap; RT_LEARNED_MAX are enough */
+#define RT_LEARNED_MAX 4096U
+size_t rt_dns_learned(const struct rt *r, struct net_addr *out, size_t cap);
 
 /* ---- explain: why a destination goes where it goes */
 

@@ -6,12 +6,14 @@
  * nothing is read that can't be written, so bytes never wait here. Events of the sides only mark the flow ready; at the
  * end of the turn rt_pump() gives each ready flow one step of at most RT_TURN_BYTES per direction, and a
  * flow that has more to move goes to the back of the line. A side that reports its last event is forgotten at once
- * (ops = NULL); a flow without sides is DEAD and freed by the reaper after the batch.
+ * (ops = NULL); a flow without sides is DEAD and freed by the reaper after the batch. How the far side is reached, by
+ * name or by address, is rt_far.c's.
  */
 #include "router/rt_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -21,6 +23,7 @@ static const struct {
 	const char *name;
 	uint32_t next;
 } states[] = {
+	[FLOW_RESOLVING] = { "resolving", BIT(FLOW_OPENING) | BIT(FLOW_DEAD) },
 	[FLOW_OPENING] = { "opening", BIT(FLOW_ACCEPTED) | BIT(FLOW_DEAD) },
 	[FLOW_ACCEPTED] = { "accepted", BIT(FLOW_OPEN) | BIT(FLOW_DEAD) },
 	[FLOW_OPEN] = { "open", BIT(FLOW_CLOSING) | BIT(FLOW_DEAD) },
@@ -29,29 +32,15 @@ static const struct {
 };
 _Static_assert(ARRAY_LEN(states) == FLOW_STATE_N, "states[] and enum flow_state differ");
 
-/* How an open that failed looks to the application; decision 5 and design, section 3. */
-static const struct {
-	enum ns_refusal refusal;
-	const char *what;
-} failures[] = {
-	[TNL_OPEN_REFUSED] = { NS_REFUSE_RST, "refused" },
-	[TNL_OPEN_HOST_UNREACHABLE] = { NS_REFUSE_HOST_UNREACHABLE, "host unreachable" },
-	[TNL_OPEN_NET_UNREACHABLE] = { NS_REFUSE_NET_UNREACHABLE, "network unreachable" },
-	[TNL_OPEN_PROHIBITED] = { NS_REFUSE_PROHIBITED, "not permitted by sshd" },
-	[TNL_OPEN_TIMEOUT] = { NS_REFUSE_HOST_UNREACHABLE, "no answer" },
-	[TNL_OPEN_NO_SESSION] = { NS_REFUSE_HOST_UNREACHABLE, "no session" },
-	[TNL_OPEN_LIMIT] = { NS_REFUSE_DROP, "too many opens" },
-	[TNL_OPEN_FAILED] = { NS_REFUSE_RST, "failed" },
-};
-
 static void flow_log(const struct flow *f, const char *what, const char *detail)
 {
 	char src[NET_ENDPOINT_STR], dst[NET_ENDPOINT_STR];
 
 	if (!log_enabled(LOG_DEBUG))
 		return;
-	log_msg(LOG_DEBUG, "flow %" PRIu64 " %s -> %s: %s%s%s", f->number,
-		net_endpoint_str(src, &f->key.src), net_endpoint_str(dst, &f->key.dst), what,
+	log_msg(LOG_DEBUG, "flow %" PRIu64 " %s -> %s%s%s: %s%s%s", f->number,
+		net_endpoint_str(src, &f->key.src), f->name ? text_safe(f->name).s : "",
+		f->name ? " as " : "", net_endpoint_str(dst, &f->key.dst), what,
 		detail[0] ? ": " : "", detail);
 }
 
@@ -60,42 +49,99 @@ static void set_state(struct flow *f, enum flow_state s)
 	if (!(states[f->state].next & BIT(s)))
 		ST_BUG("flow %" PRIu64 ": %s -> %s", f->number, states[f->state].name,
 		       states[s].name);
+	if (f->state == FLOW_RESOLVING)
+		f->rt->stats.resolving--;
 	if (f->state == FLOW_OPENING)
 		f->rt->stats.opening--;
 	f->state = s;
+	if (s == FLOW_OPENING)
+		f->rt->stats.opening++;
 	if (s != FLOW_DEAD)
 		return;
 	list_del(&f->ready);
+	list_del(&f->by_dst);
 	list_del(&f->all);
 	list_push_back(&f->rt->dead, &f->all);
 	loop_task_post(f->rt->loop, &f->rt->reap_task);
 }
 
-static void drop_side(struct flow *f, enum side_index i)
+static void drop_app(struct flow *f)
 {
-	struct rt_side side = f->side[i];
+	struct rt_side side = f->side[APP];
 
-	f->side[i].ops = NULL;
+	f->side[APP].ops = NULL;
 	if (side.ops)
 		side.ops->reset(side.owner, side.h);
 }
 
-struct flow *flow_new(struct rt *r, ns_conn c, const struct ns_flow_key *key)
+static void drop_far(struct flow *f)
 {
+	f->side[FAR].ops = NULL;
+	rt_far_close(&f->far);
+}
+
+/* A side may have work: pump at the end of this turn. */
+static void flow_wake(struct flow *f)
+{
+	if (f->state != FLOW_OPEN || list_linked(&f->ready))
+		return;
+	list_push_back(&f->rt->ready, &f->ready);
+	loop_task_post(f->rt->loop, &f->rt->pump_task);
+}
+
+static void on_established(struct rt_app *app)
+{
+	struct flow *f = container_of(app, struct flow, app);
+
+	set_state(f, FLOW_OPEN);
+	flow_wake(f);
+}
+
+static void on_app_io(struct rt_app *app)
+{
+	flow_wake(container_of(app, struct flow, app));
+}
+
+static void on_app_end(struct rt_app *app, bool orderly)
+{
+	struct flow *f = container_of(app, struct flow, app);
+
+	f->side[APP].ops = NULL;
+	flow_log(f, orderly ? "finished" : "the application has gone", "");
+	drop_far(f);
+	set_state(f, FLOW_DEAD);
+}
+
+struct flow *flow_new(struct rt *r, ns_conn c, const struct ns_flow_key *key,
+		      const struct rt_dest *dest)
+{
+	static const struct rt_app_ops ops = {
+		.established = on_established,
+		.io = on_app_io,
+		.end = on_app_end,
+	};
 	struct flow *f = calloc(1, sizeof(*f));
 
-	if (!f)
+	if (!f || (dest->name && !(f->name = strdup(dest->name)))) {
+		free(f);
 		return NULL;
+	}
+	f->app.ops = &ops;
 	f->rt = r;
 	f->number = ++r->next_number;
 	f->since_ms = loop_now_ms(r->loop);
 	f->key = *key;
+	f->fake = dest->fake;
+	f->action = dest->action;
+	f->upstream = dest->upstream;
 	f->side[APP] = rt_side_netstack(r->ns, c);
 	list_node_init(&f->ready);
 	list_node_init(&f->all);
+	list_node_init(&f->by_dst);
 	list_push_back(&r->flows, &f->all);
+	list_push_back(&r->by_dst[rt_addr_hash(&key->dst.addr) % RT_DST_BUCKETS], &f->by_dst);
 	r->stats.flows++;
-	r->stats.opening++;
+	r->stats.resolving++;
 	return f;
 }
 
@@ -106,7 +152,7 @@ void flow_refuse(struct flow *f, enum ns_refusal why)
 	f->side[APP].ops = NULL;
 	if (app.ops)
 		ns_conn_refuse(f->rt->ns, app.h, why);
-	drop_side(f, FAR);
+	drop_far(f);
 	set_state(f, FLOW_DEAD);
 }
 
@@ -114,96 +160,73 @@ void flow_reset(struct flow *f, const char *why)
 {
 	flow_log(f, "reset", why);
 	f->rt->stats.reset++;
-	drop_side(f, APP);
-	drop_side(f, FAR);
+	drop_app(f);
+	drop_far(f);
 	set_state(f, FLOW_DEAD);
-}
-
-void flow_wake(struct flow *f)
-{
-	if (f->state != FLOW_OPEN || list_linked(&f->ready))
-		return;
-	list_push_back(&f->rt->ready, &f->ready);
-	loop_task_post(f->rt->loop, &f->rt->pump_task);
 }
 
 /* ---- the far side's events */
 
-static void far_opened(void *arg, tnl_chan c)
+static void far_opening(void *arg)
+{
+	set_state(arg, FLOW_OPENING);
+}
+
+static void far_opened(void *arg)
 {
 	struct flow *f = arg;
 
-	(void)c;
 	f->rt->stats.opened++;
+	f->side[FAR] = f->far.side;
+	rt_alive_seen(f->rt, &f->key.dst.addr);
 	flow_log(f, "connected", "");
 	set_state(f, FLOW_ACCEPTED);
 	ns_conn_accept(f->rt->ns, f->side[APP].h);
 }
 
-static void far_failed(void *arg, tnl_chan c, enum tnl_open_failure why, const char *text)
+static void far_failed(void *arg, enum far_failure why, const char *text)
 {
 	struct flow *f = arg;
 
-	(void)c;
-	f->side[FAR].ops = NULL;
-	if (why == TNL_OPEN_TIMEOUT || why == TNL_OPEN_NO_SESSION)
+	if (why == FAR_TIMEOUT || why == FAR_NO_SESSION || why == FAR_NO_ANSWER)
 		f->rt->stats.timed_out++;
 	else
 		f->rt->stats.refused++;
-	flow_log(f, failures[why].what, text ? text_safe(text).s : "");
-	flow_refuse(f, failures[why].refusal);
+	if (why == FAR_REFUSED)
+		rt_alive_seen(f->rt, &f->key.dst.addr);
+	flow_log(f, far_failure_text(why), text ? text_safe(text).s : "");
+	flow_refuse(f, far_failure_refusal(why));
 }
 
-static void far_io(void *arg, tnl_chan c)
+static void far_io(void *arg)
 {
-	(void)c;
 	flow_wake(arg);
 }
 
-static void far_gone(void *arg, tnl_chan c)
+static void far_gone(void *arg)
 {
-	struct flow *f = arg;
-
-	(void)c;
-	f->side[FAR].ops = NULL;
-	flow_reset(f, "the far side has gone");
+	flow_reset(arg, "the far side has gone");
 }
 
-void flow_connect(struct flow *f, struct tnl_upstream *u)
+void flow_connect(struct flow *f, const struct rt_dest *dest)
 {
-	static const struct tnl_chan_events events = {
+	static const struct rt_far_events events = {
+		.opening = far_opening,
 		.opened = far_opened,
 		.failed = far_failed,
-		.readable = far_io,
-		.writable = far_io,
+		.io = far_io,
 		.gone = far_gone,
 	};
-	tnl_chan c;
-	int r = tnl_open(u, &c, &f->key.dst, &f->key.src, &events, f);
+	const struct rt_far_target to = {
+		.dst = f->key.dst,
+		.src = f->key.src,
+		.name = dest->fake ? f->name : NULL,
+		.direct = dest->action == RT_DIRECT,
+		.upstream = dest->upstream,
+		.any = dest->rule != NULL, /* it holds such an address only if it names it */
+	};
 
-	if (r < 0) {
-		log_limited(loop_now_ms(f->rt->loop), LOG_WARN, "flow refused: %s", st_strerror(r));
-		flow_refuse(f, NS_REFUSE_RST);
-		return;
-	}
-	f->side[FAR] = rt_side_tunnel(u, c);
-	f->upstream = u;
-}
-
-/* ---- the application's side */
-
-void flow_on_established(struct flow *f)
-{
-	set_state(f, FLOW_OPEN);
-	flow_wake(f);
-}
-
-void flow_on_app_end(struct flow *f, bool orderly)
-{
-	f->side[APP].ops = NULL;
-	flow_log(f, orderly ? "finished" : "the application has gone", "");
-	drop_side(f, FAR);
-	set_state(f, FLOW_DEAD);
+	rt_far_open(&f->far, f->rt, &to, &events, f);
 }
 
 /* ---- the pump */
@@ -213,7 +236,7 @@ static void close_if_done(struct flow *f)
 {
 	if (f->state != FLOW_OPEN || f->half[APP] != HALF_SHUT || f->half[FAR] != HALF_SHUT)
 		return;
-	drop_side(f, FAR);
+	drop_far(f);
 	set_state(f, FLOW_CLOSING);
 }
 
@@ -288,7 +311,10 @@ void rt_reap(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	while ((n = list_pop_front(&r->dead))) {
+		struct flow *f = container_of(n, struct flow, all);
+
 		r->stats.flows--;
-		free(container_of(n, struct flow, all));
+		free(f->name);
+		free(f);
 	}
 }

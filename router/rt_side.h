@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/handle.h"
+#include "direct/direct.h"
 #include "netstack/netstack.h"
 #include "tunnel/tunnel.h"
 
@@ -32,11 +33,12 @@ struct rt_side_ops {
 
 struct rt_side {
 	const struct rt_side_ops *ops; /* NULL: this side has gone or never was */
-	void *owner;		       /* the netstack or the upstream */
+	void *owner;		       /* the netstack, the upstream or direct */
 	handle h;
 };
 
 struct rt_side rt_side_netstack(struct ns *ns, ns_conn c);
 struct rt_side rt_side_tunnel(struct tnl_upstream *u, tnl_chan c);
+struct rt_side rt_side_direct(struct dir *d, dir_conn c);
 
 #endif

@@ -3,7 +3,7 @@
  * rt_flow_test.c - a flow's life between a scripted netstack and a scripted tunnel
  *
  * The functions of both that the router calls are defined here and so taken instead of the libraries'. Each side is two
- * byte counts and some flags; a test plays events and looks at what the router did.
+ * byte counts and some flags; a test plays events and looks at what the router did. Names and direct: rt_world_names.c.
  */
 #include "router/router.h"
 
@@ -15,11 +15,12 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "rt_world.h"
 
 #define SIDE_BYTES KIB(256)
 
 /* One side as the router sees it. */
-struct fake {
+struct end {
 	uint8_t in[SIDE_BYTES]; /* what read() still has to give: in[in_at .. in_len) */
 	size_t in_at, in_len;
 	bool in_eof;
@@ -28,7 +29,7 @@ struct fake {
 	bool shut, ended; /* shutdown() seen; abort, close or refuse seen */
 };
 
-static struct fake app, far;
+static struct end app, far;
 static struct {
 	const struct tnl_chan_events *events;
 	void *arg;
@@ -36,9 +37,9 @@ static struct {
 	bool accepted;
 	int refused; /* enum ns_refusal, -1: not */
 	size_t buffered;
-} world;
+} played;
 
-static ssize_t fake_read(struct fake *f, uint8_t *buf, size_t cap)
+static ssize_t fake_read(struct end *f, uint8_t *buf, size_t cap)
 {
 	size_t n = MIN(cap, f->in_len - f->in_at);
 
@@ -51,7 +52,7 @@ static ssize_t fake_read(struct fake *f, uint8_t *buf, size_t cap)
 	return (ssize_t)n;
 }
 
-static int fake_write(struct fake *f, const uint8_t *p, size_t len)
+static int fake_write(struct end *f, const uint8_t *p, size_t len)
 {
 	assert_true(len <= f->room);
 	assert_false(f->shut);
@@ -67,7 +68,7 @@ void ns_conn_accept(struct ns *ns, ns_conn c)
 {
 	(void)ns;
 	(void)c;
-	world.accepted = true;
+	played.accepted = true;
 }
 
 void ns_conn_refuse(struct ns *ns, ns_conn c, enum ns_refusal why)
@@ -75,7 +76,7 @@ void ns_conn_refuse(struct ns *ns, ns_conn c, enum ns_refusal why)
 	(void)ns;
 	(void)c;
 	assert_false(app.ended);
-	world.refused = (int)why;
+	played.refused = (int)why;
 	app.ended = true;
 }
 
@@ -118,7 +119,7 @@ void ns_conn_abort(struct ns *ns, ns_conn c)
 void ns_stats(const struct ns *ns, struct ns_stats *out)
 {
 	(void)ns;
-	*out = (struct ns_stats){ .buffered_bytes = world.buffered };
+	*out = (struct ns_stats){ .buffered_bytes = played.buffered };
 }
 
 int tnl_open(struct tnl_upstream *u, tnl_chan *out, const struct net_endpoint *dst,
@@ -127,11 +128,11 @@ int tnl_open(struct tnl_upstream *u, tnl_chan *out, const struct net_endpoint *d
 	(void)u;
 	(void)dst;
 	(void)src;
-	if (world.open_fails)
+	if (played.open_fails)
 		return ST_ENOMEM;
 	*out = 1;
-	world.events = events;
-	world.arg = arg;
+	played.events = events;
+	played.arg = arg;
 	return 0;
 }
 
@@ -173,7 +174,7 @@ void tnl_chan_close(struct tnl_upstream *u, tnl_chan c)
 
 /* ---- the stage */
 
-struct stage {
+struct scene {
 	struct loop *loop;
 	struct rt *rt;
 	struct tnl_upstream *upstreams[1];
@@ -182,7 +183,7 @@ struct stage {
 
 static int set_up(void **state)
 {
-	struct stage *s = calloc(1, sizeof(*s));
+	struct scene *s = calloc(1, sizeof(*s));
 	static const struct rt_rule rules[] = {
 		{ .prefix = { .addr = { 4, { 10 } }, .len = 8 }, .action = RT_UPSTREAM },
 		{ .prefix = { .addr = { 4, { 10, 1 } }, .len = 16 }, .action = RT_REJECT },
@@ -193,8 +194,9 @@ static int set_up(void **state)
 
 	memset(&app, 0, sizeof(app));
 	memset(&far, 0, sizeof(far));
-	memset(&world, 0, sizeof(world));
-	world.refused = -1;
+	memset(&played, 0, sizeof(played));
+	world_new();
+	played.refused = -1;
 	app.room = far.room = SIDE_BYTES;
 	if (!s || loop_new(&s->loop) < 0 || rt_rules_new(&table, rules, ARRAY_LEN(rules)) < 0)
 		return -1;
@@ -210,15 +212,16 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	rt_free(s->rt);
 	loop_free(s->loop);
+	world_free();
 	free(s);
 	return 0;
 }
 
-static void syn(struct stage *s, uint8_t second_octet)
+static void syn(struct scene *s, uint8_t second_octet)
 {
 	const struct ns_flow_key key = {
 		.src = { .addr = { 4, { 192, 0, 2, 1 } }, .port = 40000 },
@@ -228,12 +231,12 @@ static void syn(struct stage *s, uint8_t second_octet)
 	s->flow = rt_ns_events()->syn(s->rt, 1, &key);
 }
 
-static void turn(struct stage *s)
+static void turn(struct scene *s)
 {
 	assert_int_equal(loop_turn(s->loop, 0), 0);
 }
 
-static struct rt_stats stats(const struct stage *s)
+static struct rt_stats stats(const struct scene *s)
 {
 	struct rt_stats out;
 
@@ -241,16 +244,16 @@ static struct rt_stats stats(const struct stage *s)
 	return out;
 }
 
-static void established(struct stage *s)
+static void established(struct scene *s)
 {
 	syn(s, 9);
-	world.events->opened(world.arg, 1);
-	assert_true(world.accepted);
+	played.events->opened(played.arg, 1);
+	assert_true(played.accepted);
 	rt_ns_events()->established(s->flow, 1);
 	turn(s);
 }
 
-static void app_sends(struct stage *s, size_t n)
+static void app_sends(struct scene *s, size_t n)
 {
 	memset(app.in + app.in_len, 'a', n);
 	app.in_len += n;
@@ -261,14 +264,14 @@ static void far_sends(size_t n)
 {
 	memset(far.in + far.in_len, 'f', n);
 	far.in_len += n;
-	world.events->readable(world.arg, 1);
+	played.events->readable(played.arg, 1);
 }
 
 /* ---- the scenes */
 
 static void bytes_flow_both_ways(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	established(s);
 	app_sends(s, 1000);
@@ -284,21 +287,21 @@ static void bytes_flow_both_ways(void **state)
 
 static void the_syn_is_held_until_connected(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	syn(s, 9);
 	turn(s);
-	assert_false(world.accepted);
+	assert_false(played.accepted);
 	assert_int_equal(stats(s).opening, 1);
-	world.events->opened(world.arg, 1);
-	assert_true(world.accepted);
+	played.events->opened(played.arg, 1);
+	assert_true(played.accepted);
 	assert_int_equal(stats(s).opening, 0);
 }
 
 /* Nothing is read that can't be written. */
 static void credit_stops_the_reader(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	established(s);
 	far.room = 300;
@@ -307,14 +310,14 @@ static void credit_stops_the_reader(void **state)
 	assert_int_equal(far.out_len, 300);
 	assert_int_equal(app.in_at, 300);
 	far.room = 10000;
-	world.events->writable(world.arg, 1);
+	played.events->writable(played.arg, 1);
 	turn(s);
 	assert_int_equal(far.out_len, 1000);
 }
 
 static void a_turn_has_a_budget(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	established(s);
 	app_sends(s, 3 * RT_TURN_BYTES);
@@ -327,7 +330,7 @@ static void a_turn_has_a_budget(void **state)
 
 static void halves_close_by_themselves(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	established(s);
 	app_sends(s, 10);
@@ -364,13 +367,13 @@ static void failures_look_as_on_a_lan(void **state)
 		{ TNL_OPEN_LIMIT, NS_REFUSE_DROP },
 		{ TNL_OPEN_FAILED, NS_REFUSE_RST },
 	};
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		app.ended = false;
 		syn(s, 9);
-		world.events->failed(world.arg, 1, cases[i].failure, "sshd's words");
-		assert_int_equal(world.refused, (int)cases[i].refusal);
+		played.events->failed(played.arg, 1, cases[i].failure, "sshd's words");
+		assert_int_equal(played.refused, (int)cases[i].refusal);
 		turn(s);
 		assert_int_equal(stats(s).flows, 0);
 		assert_int_equal(stats(s).opening, 0);
@@ -382,21 +385,21 @@ static void actions_without_upstream(void **state)
 	static const struct {
 		uint8_t octet;
 		enum ns_refusal refusal;
-	} cases[] = { { 1, NS_REFUSE_RST }, { 2, NS_REFUSE_DROP }, { 3, NS_REFUSE_PROHIBITED } };
-	struct stage *s = *state;
+	} cases[] = { { 1, NS_REFUSE_RST }, { 2, NS_REFUSE_DROP } };
+	struct scene *s = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		app.ended = false;
 		syn(s, cases[i].octet);
-		assert_int_equal(world.refused, (int)cases[i].refusal);
-		assert_null(world.events);
+		assert_int_equal(played.refused, (int)cases[i].refusal);
+		assert_null(played.events);
 		turn(s);
 	}
 }
 
 static void the_application_gives_up(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	syn(s, 9);
 	rt_ns_events()->gone(s->flow, 1);
@@ -408,10 +411,10 @@ static void the_application_gives_up(void **state)
 
 static void a_lost_session_resets(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	established(s);
-	world.events->gone(world.arg, 1);
+	played.events->gone(played.arg, 1);
 	assert_true(app.ended);
 	assert_false(far.ended); /* it went by itself */
 	turn(s);
@@ -421,7 +424,7 @@ static void a_lost_session_resets(void **state)
 
 static void limits_reset_new_flows_only(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	syn(s, 9);
 	void *first = s->flow;
@@ -439,28 +442,28 @@ static void limits_reset_new_flows_only(void **state)
 
 static void memory_has_a_limit(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
-	world.buffered = 1000;
+	played.buffered = 1000;
 	syn(s, 9);
 	assert_null(s->flow);
-	world.buffered = 999;
+	played.buffered = 999;
 	syn(s, 9);
 	assert_non_null(s->flow);
 }
 
 static void an_open_that_fails_at_once(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
-	world.open_fails = true;
+	played.open_fails = true;
 	syn(s, 9);
-	assert_int_equal(world.refused, (int)NS_REFUSE_RST);
+	assert_int_equal(played.refused, (int)NS_REFUSE_RST);
 	turn(s);
 	assert_int_equal(stats(s).flows, 0);
 }
 
-static void set_rules(struct stage *s, enum rt_action action, uint8_t second_octet)
+static void set_rules(struct scene *s, enum rt_action action, uint8_t second_octet)
 {
 	const struct rt_rule rule = { .prefix = { .addr = { 4, { 10, second_octet } }, .len = 16 },
 				      .action = action };
@@ -472,7 +475,7 @@ static void set_rules(struct stage *s, enum rt_action action, uint8_t second_oct
 
 static void new_rules_leave_flows_that_they_carry(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	established(s);
 	set_rules(s, RT_UPSTREAM, 9); /* a longer prefix, the same upstream */
@@ -490,13 +493,13 @@ static void new_rules_leave_flows_that_they_carry(void **state)
 
 static void new_rules_answer_a_held_syn(void **state)
 {
-	struct stage *s = *state;
+	struct scene *s = *state;
 
 	syn(s, 9);
 	set_rules(s, RT_UPSTREAM, 9);
-	assert_int_equal(world.refused, -1);
+	assert_int_equal(played.refused, -1);
 	set_rules(s, RT_REJECT, 9);
-	assert_int_equal(world.refused, (int)NS_REFUSE_RST);
+	assert_int_equal(played.refused, (int)NS_REFUSE_RST);
 	assert_true(far.ended);
 	turn(s);
 	assert_int_equal(stats(s).flows, 0);
