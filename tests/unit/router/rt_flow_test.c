@@ -3,7 +3,7 @@
  * rt_flow_test.c - a flow's life between a scripted netstack and a scripted tunnel
  *
  * The functions of both that the router calls are defined here and so taken instead of the libraries'. Each side is two
- * byte counts and some flags; a test plays events and looks at what the router did. Names and direct: rt_world_names.c.
+ * byte counts and some flags; a test plays events and looks at what the router did. Names and direct: rt_world*.c.
  */
 #include "router/router.h"
 

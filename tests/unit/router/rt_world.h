@@ -2,7 +2,7 @@
 /*
  * rt_world.h - everything around the router, scripted: netstack, tunnel, direct and dns
  *
- * The functions of those folders that the router calls are defined in rt_world_names.c and rt_world_flows.c and so taken instead of the
+ * The functions of those folders that the router calls are defined in rt_world*.c and so taken instead of the
  * libraries'. A test plays events and looks at what the router did. Handles are index + 1.
  */
 #ifndef TESTS_UNIT_ROUTER_RT_WORLD_H
