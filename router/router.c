@@ -211,9 +211,10 @@ static void leave_upstream(struct rt *r, uint32_t slot)
 
 void rt_set_upstream(struct rt *r, uint32_t slot, const struct rt_upstream *u)
 {
-	if (slot >= RT_UPSTREAMS_MAX)
-		ST_BUG("upstream slot %u", slot);
-	if (r->upstreams[slot].tnl && r->upstreams[slot].tnl != u->tnl)
+	const struct tnl_upstream *former = rt_upstream_of(r, slot);
+
+	ST_ASSERT(slot < RT_UPSTREAMS_MAX);
+	if (former && former != u->tnl)
 		leave_upstream(r, slot);
 	r->upstreams[slot] = *u;
 }
