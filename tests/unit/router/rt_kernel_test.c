@@ -249,7 +249,7 @@ static struct net_prefix random_prefix(void)
 	char text[NET_PREFIX_STR];
 
 	/* Few bits vary, so that prefixes hold each other and are equal often. */
-	p.addr.b[0] = rand() % 4 ? 10 : (uint8_t)(rand() % 256);
+	p.addr.b[0] = (uint8_t)(rand() % 4 ? 10 : rand() % 256);
 	p.addr.b[1] = (uint8_t)(rand() % 4);
 	p.addr.b[2] = (uint8_t)(rand() % 2 * 128);
 	p.addr.b[3] = (uint8_t)(rand() % 2);
