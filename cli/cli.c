@@ -18,16 +18,23 @@
 #include "base/util.h"
 
 static const struct cli_command commands[] = {
-	{ "up", "[NAME] [-c FILE] [--target i-… --route CIDR…] [-d]", "start the tunnel",
-	  CLI_TAKES_NAME | CLI_TAKES_CONFIG | CLI_TAKES_UP, cmd_up },
+	{ "up", "[NAME] [-c FILE] [--target i-… --route CIDR… --domain GLOB…] [--system] [-d]",
+	  "start the tunnel", CLI_TAKES_NAME | CLI_TAKES_CONFIG | CLI_TAKES_UP, cmd_up },
 	{ "down", "[NAME]", "end it and undo whatever a crash left; idempotent", CLI_TAKES_NAME,
 	  cmd_down },
-	{ "status", "[NAME] [--json]", "upstreams, sessions, flows",
+	{ "status", "[NAME] [--json]", "upstreams, sessions, flows, names, collisions",
 	  CLI_TAKES_NAME | CLI_TAKES_JSON, cmd_status },
+	{ "reload", "[NAME]",
+	  "take the configuration anew: routes and names at once, live flows kept", CLI_TAKES_NAME,
+	  cmd_reload },
+	{ "explain", "HOST|IP[:PORT] [-c FILE] [--json]",
+	  "which rule, upstream, session, resolver and kernel route, and why",
+	  CLI_TAKES_NAME | CLI_TAKES_CONFIG | CLI_TAKES_JSON, cmd_explain },
 	{ "login", "[PROFILE] [--json]",
 	  "log in for an AWS profile: SSO by a page and a code, a role with MFA by its code",
 	  CLI_TAKES_NAME | CLI_TAKES_PROFILE | CLI_TAKES_JSON, cmd_login },
-	{ "check", "[-c FILE]", "every problem of the configuration; nothing is started",
+	{ "check", "[-c FILE]",
+	  "every problem of the configuration, and what collides with this machine",
 	  CLI_TAKES_NAME | CLI_TAKES_CONFIG, cmd_check },
 	{ "config", "show [-c FILE]", "the effective configuration and where each value came from",
 	  CLI_TAKES_NAME | CLI_TAKES_CONFIG, cmd_config },
@@ -36,7 +43,7 @@ static const struct cli_command commands[] = {
 };
 
 /* Subcommands of the design that a later version brings. */
-static const char *const later[] = { "reload", "doctor", "explain", "flows" };
+static const char *const later[] = { "doctor", "flows" };
 
 /* Options that are no keys of the configuration. */
 enum opt {

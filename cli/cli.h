@@ -59,6 +59,8 @@ int cli_bad_name(const char *name);
 int cmd_up(const struct cli_args *args);
 int cmd_down(const struct cli_args *args);
 int cmd_status(const struct cli_args *args);
+int cmd_reload(const struct cli_args *args);
+int cmd_explain(const struct cli_args *args);
 int cmd_check(const struct cli_args *args);
 int cmd_config(const struct cli_args *args);
 int cmd_login(const struct cli_args *args);

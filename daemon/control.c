@@ -336,31 +336,67 @@ static int read_answer(int fd, struct buf *b, int64_t deadline_ms)
 	}
 }
 
-int control_ask(const char *path, const char *cmd, uint32_t timeout_ms, json_t **out)
+/* The one line that an answer is. */
+static int parse_answer(const struct buf *b, json_t **out)
+{
+	json_error_t e;
+
+	*out = json_loadb((const char *)buf_data(b), b->len, JSON_DISABLE_EOF_CHECK, &e);
+	if (json_is_object(*out))
+		return 0;
+	json_decref(*out);
+	*out = NULL; /* callers release it whatever we return */
+	return ST_EFORMAT;
+}
+
+/* @request as one line. Return: bytes, and *@out to be freed; ST_ENOMEM; ST_EINVAL */
+static ssize_t make_line(const json_t *request, char **out)
+{
+	char *text = json_dumps(request, JSON_COMPACT);
+	size_t len = text ? strlen(text) : 0;
+
+	if (!text)
+		return ST_ENOMEM;
+	if (len >= CONTROL_LINE_MAX) {
+		free(text);
+		return ST_EINVAL;
+	}
+	text[len] = '\n'; /* in place of the NUL */
+	*out = text;
+	return (ssize_t)len + 1;
+}
+
+int control_ask(const char *path, const json_t *request, uint32_t timeout_ms, json_t **out)
 {
 	int64_t deadline = now_ms() + timeout_ms;
 	struct buf b;
-	char line[128];
-	int r, fd = connect_to(path);
+	char *line;
+	ssize_t n = make_line(request, &line);
+	int r, fd;
 
-	if (fd < 0)
+	if (n < 0)
+		return (int)n;
+	if ((fd = connect_to(path)) < 0) {
+		free(line);
 		return fd;
+	}
 	buf_init(&b, CONTROL_BACKLOG_MAX + KIB(8));
-	int n = snprintf(line, sizeof(line), "{\"cmd\":\"%s\"}\n", cmd);
 	/* A peer that refuses us may have closed already: its line is still there to be read. */
 	(void)!send(fd, line, (size_t)n, MSG_NOSIGNAL);
+	free(line);
 	r = read_answer(fd, &b, deadline);
 	close(fd);
-	if (r == 0) {
-		json_error_t e;
-
-		*out = json_loadb((const char *)buf_data(&b), b.len, JSON_DISABLE_EOF_CHECK, &e);
-		if (!json_is_object(*out)) {
-			json_decref(*out);
-			*out = NULL; /* callers release it whatever we return */
-			r = ST_EFORMAT;
-		}
-	}
+	if (r == 0)
+		r = parse_answer(&b, out);
 	buf_fini(&b);
+	return r;
+}
+
+int control_cmd(const char *path, const char *cmd, uint32_t timeout_ms, json_t **out)
+{
+	json_t *request = json_pack("{s:s}", "cmd", cmd);
+	int r = request ? control_ask(path, request, timeout_ms, out) : ST_ENOMEM;
+
+	json_decref(request);
 	return r;
 }

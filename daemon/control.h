@@ -30,9 +30,11 @@ int control_listen(struct control **out, struct loop *loop, const char *path, ui
 		   control_fn *handle, void *arg);
 void control_free(struct control *c); /* removes the socket; NULL is fine */
 
-/** control_ask() - connect, send {"cmd": @cmd}, read one answer within @timeout_ms
+/** control_ask() - connect, send @request (borrowed), read one answer within @timeout_ms
  * Return: 0 and *@out (json_decref); ST_ENOENT nobody listens; ST_EPERM not ours; ST_ETIMEOUT; ST_ECLOSED no answer; ST_EFULL a
- * longer one than CONTROL_BACKLOG_MAX; ST_EFORMAT no JSON object (*@out is NULL); ST_EINVAL path too long; ST_ESYS (logged) */
-int control_ask(const char *path, const char *cmd, uint32_t timeout_ms, json_t **out);
+ * longer one than CONTROL_BACKLOG_MAX; ST_EFORMAT no JSON object (*@out is NULL); ST_EINVAL path too long, or a request beyond CONTROL_LINE_MAX; ST_ENOMEM; ST_ESYS (logged) */
+int control_ask(const char *path, const json_t *request, uint32_t timeout_ms, json_t **out);
+/** control_cmd() - the same for {"cmd": @cmd} */
+int control_cmd(const char *path, const char *cmd, uint32_t timeout_ms, json_t **out);
 
 #endif

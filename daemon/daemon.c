@@ -55,7 +55,7 @@ static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
 	(void)now_ms;
 	while (read(d->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP && d->phase == DAEMON_RUNNING)
-			log_warn("reload is not yet supported: run `ssm-tun down` and `up`");
+			json_decref(daemon_reload(d)); /* it has logged what came of it */
 		else
 			daemon_stop(d, d->phase == DAEMON_STARTING ? 1 : 0,
 				    si.ssi_signo == SIGINT ? "interrupted" : "asked to end");
@@ -69,6 +69,7 @@ static void on_keeper(void *arg, uint32_t events, uint64_t now_ms)
 	(void)events;
 	(void)now_ms;
 	loop_fd_del(d->loop, &d->keeper_watch);
+	d->keeper_died = true;
 	daemon_stop(d, 1,
 		    "the keeper process has died; this ssm-tun removes its rules itself and ends");
 }
@@ -96,6 +97,10 @@ static json_t *on_request(void *arg, const json_t *request)
 		daemon_stop(d, 0, "asked to end by `down`");
 		return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
 	}
+	if (cmd && strcmp(cmd, "reload") == 0)
+		return daemon_reload(d);
+	if (cmd && strcmp(cmd, "explain") == 0)
+		return daemon_explain(d, request);
 	return json_pack("{s:b, s:s+}", "ok", 0, "error",
 			 "unknown command: ", cmd ? text_safe(cmd).s : "(none)");
 }
@@ -135,9 +140,8 @@ static int watch_signals(struct daemon *d)
 	return loop_fd_add(d->loop, &d->signal_watch, d->signal_fd, EPOLLIN, on_signal, d);
 }
 
-static int load_config(struct daemon *d)
+int daemon_config_load(struct daemon *d, struct config **out, struct cfg_report **report)
 {
-	struct cfg_report *report = calloc(1, sizeof(*report));
 	const struct cfg_opts opts = {
 		.path = d->opts->config_path,
 		.name = d->opts->name_is_config ? d->name : NULL,
@@ -148,42 +152,46 @@ static int load_config(struct daemon *d)
 		.n_flags = d->opts->n_flags,
 	};
 
-	if (!report)
+	if (!(*report = calloc(1, sizeof(**report))))
 		return ST_ENOMEM;
-	int r = cfg_load(&d->config, &opts, report);
-	cfg_report_print(report, stderr);
+	return cfg_load(out, &opts, *report);
+}
+
+static int load_config(struct daemon *d)
+{
+	struct cfg_report *report;
+	int r = daemon_config_load(d, &d->plan.config, &report);
+
+	if (report)
+		cfg_report_print(report, stderr);
 	free(report);
 	if (r == 0)
 		log_info("configuration: %s",
-			 d->config->file ? text_safe(d->config->file).s : "flags");
+			 d->plan.config->file ? text_safe(d->plan.config->file).s : "flags");
 	return r;
 }
 
 static int make_router(struct daemon *d)
 {
-	const struct config *c = d->config;
+	const struct config *c = d->plan.config;
 	const struct rt_opts opts = {
 		.loop = d->loop,
 		.flows_max = c->limits.flows,
 		.memory_bytes = c->limits.memory_bytes,
 		.mark = TUN_MARK,
 	};
-	struct rt_rules *rules;
-	int r = daemon_rules_make(d, &rules);
+	struct rt_table table;
+	int r = daemon_table_make(d, &table);
 
 	if (r < 0)
 		return r;
 	if ((r = rt_new(&d->rt, &opts)) < 0) {
-		rt_rules_free(rules);
+		daemon_table_free(&table);
 		return r;
 	}
-	for (uint32_t i = 0; i < c->n_upstreams; i++)
-		rt_set_upstream(d->rt, i,
-				&(struct rt_upstream){ .name = c->upstreams[i].name,
-						       .tnl = d->upstreams[i].tnl,
-						       .resolver = c->upstreams[i].resolver,
-						       .ipv6 = c->upstreams[i].ipv6 });
-	daemon_net_route(d, rules);
+	for (size_t i = 0; i < c->n_upstreams; i++)
+		daemon_upstream_tell_router(d, daemon_upstream_at(d, i));
+	rt_set_table(d->rt, &table);
 	return 0;
 }
 
@@ -223,6 +231,7 @@ static int build(struct daemon *d, int runner_fd)
 		return r;
 	/* --no-wait: a person is there, but is not to be waited for */
 	run_svc_init(&d->svc, d->runner, d->opts->no_wait ? NULL : d->ask);
+	daemon_dns_watch_names(d);
 	/* For its hang-up only: an answer that came too late does not mean that it has died. */
 	if ((r = loop_fd_add(d->loop, &d->keeper_watch, d->keeper_fd, 0, on_keeper, d)) < 0 ||
 	    (r = watch_signals(d)) < 0 || (r = load_config(d)) < 0 ||
@@ -237,7 +246,7 @@ static void tear_down(struct daemon *d)
 {
 	control_free(d->control);
 	rt_free(d->rt);
-	daemon_vpcs_free(d);
+	d->rt = NULL;
 	daemon_upstreams_free(d);
 	daemon_net_close(d);
 	aws_free(d->aws);
@@ -250,7 +259,7 @@ static void tear_down(struct daemon *d)
 	}
 	loop_fd_del(d->loop, &d->keeper_watch);
 	loop_free(d->loop);
-	cfg_free(d->config);
+	cfg_free(d->plan.config);
 }
 
 int daemon_run(struct daemon *d, int runner_fd)

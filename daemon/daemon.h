@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <sys/types.h>
 
@@ -40,10 +41,17 @@ int daemon_down(const char *name);
 /** daemon_name_ok() - an instance's name: [A-Za-z0-9_-]{1,32} */
 bool daemon_name_ok(const char *name);
 
-/** daemon_ask() - one answer of a running daemon to @cmd
+/** daemon_ask() - one answer of a running daemon to @request (borrowed): {"cmd": …}
  * @name: the instance; "" asks whichever is up and is then filled in
  * Return: 0 and *@out (json_decref); ST_ENOENT not running; ST_EPERM another user's, *@owner says whose (-1: unknown);
  * ST_ETIMEOUT, ST_EFORMAT, ST_ECLOSED no sensible answer; ST_ESYS (logged) */
-int daemon_ask(char name[DAEMON_NAME_MAX + 1], const char *cmd, json_t **out, uid_t *owner);
+int daemon_ask(char name[DAEMON_NAME_MAX + 1], const json_t *request, json_t **out, uid_t *owner);
+
+/** daemon_check_host() - what of @c collides with this machine's networks, a line each to @to; needs no root. Return: how many; 0 also if
+ * the routes can't be read (logged) */
+size_t daemon_check_host(const struct config *c, FILE *to);
+
+/** daemon_explain_file() - where @host would go by @c alone, as the answer to {"cmd":"explain"} has it; nothing runs. Return: never NULL */
+json_t *daemon_explain_file(const struct config *c, const char *host);
 
 #endif

@@ -50,7 +50,7 @@ static void end_process(const struct keep_journal *j, const char *path)
 			close(fd);
 		return;
 	}
-	int r = control_ask(path, "down", DOWN_STEP_MS, &answer);
+	int r = control_cmd(path, "down", DOWN_STEP_MS, &answer);
 	json_decref(answer);
 	if (r < 0)
 		log_warn("%s does not answer (%s): it is ended by a signal", j->name,

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT
 /*
- * daemon_net.c - the device and the kernel's routes on one side, netstack on the other
+ * daemon_net.c - the device and the kernel's rules on one side, netstack on the other
  *
- * Theory of operation: the router says which prefixes the rules need (rt_kernel_routes), tun puts them into table
- * 5373, and a netlink watch repeats that whenever the machine's own routes change, a short while after the last change
- * so that a burst (a VPN coming up, a container starting) is one batch.
+ * Theory of operation: tables, policy rules and what the system's resolver is told follow from the plan, the router's table and what
+ * is found on this machine. daemon_net_policy() makes all of it so, and is repeated whenever one of them changes: by a VPC's answer, by
+ * reload, and by a netlink watch, a short while after the last change so that a burst (a VPN coming up, a container starting) is
+ * one batch. Before anything that outlives a crash is made, the keeper's journal has it.
+ *
+ * System mode waits until `up` is up: a person who must log in first needs the network for that.
  */
 #include "daemon/daemon_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "keeper/keeper.h"
-#include "router/rt_kernel.h"
 
 #define ROUTES_SETTLE_MS 100U /* ours: after the last change of the machine's routes */
 #define PACKETS_PER_TURN 64U  /* tech-notes A3 */
-#define LOCAL_ROUTES_MAX 4096U
-#define COLLISIONS_TOLD 16U
-#define COLLISIONS_MAX 256U
+#define WIDE_BITS                                                                                  \
+	8U /* a route shorter than this is another program's default route, not a network */
 
 /* The ranges that the device's addresses may take; decision 12. */
 static const char *const ranges[] = { "198.18.0.0/16", "198.19.0.0/16", "100.127.0.0/16" };
@@ -59,7 +59,8 @@ static bool range_is_free(const struct net_prefix *range, const struct tun_main_
 {
 	for (int i = 0; i < n; i++)
 		if (net_prefix_covers(range, &routes[i].prefix) ||
-		    net_prefix_covers(&routes[i].prefix, range))
+		    (routes[i].prefix.len >= WIDE_BITS &&
+		     net_prefix_covers(&routes[i].prefix, range)))
 			return false;
 	return true;
 }
@@ -82,6 +83,7 @@ static void choose_addresses(struct daemon *d, const struct tun_main_route *rout
 	}
 	if (net_prefix_parse(&range, ranges[pick]) < 0)
 		ST_BUG("range %s", ranges[pick]);
+	d->range4 = range;
 	d->own4 = d->stack4 = range.addr;
 	d->own4.b[3] = 1;
 	d->stack4.b[3] = 2;
@@ -95,6 +97,7 @@ static int set_addresses(struct daemon *d)
 		return r;
 	if (state_ula(&d->paths, &d->own6) < 0)
 		return 0; /* IPv4 alone still works; the failure was logged */
+	d->range6 = (struct net_prefix){ .addr = d->own6, .len = 64 };
 	d->stack6 = d->own6;
 	d->own6.b[15] = 1;
 	d->stack6.b[15] = 2;
@@ -103,125 +106,109 @@ static int set_addresses(struct daemon *d)
 	return 0;
 }
 
-/* ---- routes */
+/* ---- what stands in the kernel */
 
-static void tell_collision(const struct daemon *d, const struct rt_collision *c,
-			   const struct tun_main_route *local)
+int daemon_net_filter(struct daemon *d, const struct config *c)
 {
-	char ours[NET_PREFIX_STR], theirs[NET_PREFIX_STR];
+	const enum policy_filter want = daemon_policy_filter(c, tun_rp_filter(c->tun_name));
+	const bool on = want != POLICY_FILTER_NONE;
 
-	log_warn("%s:%u: %s collides with %s on %s: %s",
-		 d->config->file ? d->config->file : "flags", c->rule->line,
-		 net_prefix_str(ours, &c->rule->prefix), net_prefix_str(theirs, &local->prefix),
-		 local->ifname,
-		 c->local_wins ? "the local network keeps it" : "the rule has override");
-}
-
-static int install(struct daemon *d, const struct rt_kernel_route *routes, size_t n)
-{
-	struct tun_route *out = calloc(n + 2, sizeof(*out));
-	int r;
-
-	if (!out)
-		return ST_ENOMEM;
-	/* The stack's own addresses: ping, and names in a later version. */
-	size_t m = 0;
-	out[m++] = (struct tun_route){ .prefix = { .addr = d->stack4, .len = 32 } };
-	if (d->stack6.family)
-		out[m++] = (struct tun_route){ .prefix = { .addr = d->stack6, .len = 128 } };
-	for (size_t i = 0; i < n; i++)
-		out[m++] = (struct tun_route){ .prefix = routes[i].prefix,
-					       .kind = routes[i].away ? TUN_ROUTE_THROW
-								      : TUN_ROUTE_DEV };
-	r = tun_routes_set(d->tun, TUN_TABLE, out, m);
-	free(out);
-	return r;
-}
-
-/* Rules whose collisions were told before. */
-struct told {
-	struct rt_rule *rules;
-	size_t n;
-};
-
-static bool is_told(const struct told *told, const struct rt_rule *rule)
-{
-	for (size_t i = 0; i < told->n; i++)
-		if (told->rules[i].prefix.len == rule->prefix.len &&
-		    net_addr_eq(&told->rules[i].prefix.addr, &rule->prefix.addr))
-			return true;
-	return false;
-}
-
-static void tell_collisions(const struct daemon *d, const struct told *told,
-			    const struct rt_collision *c, size_t n,
-			    const struct tun_main_route *main_routes)
-{
-	size_t lines = 0;
-
-	for (size_t i = 0; i < n && lines < COLLISIONS_TOLD; i++) {
-		if (is_told(told, c[i].rule))
-			continue;
-		tell_collision(d, &c[i], &main_routes[c[i].local]);
-		lines++;
+	if (on == d->filter)
+		return 0;
+	int r = keep_filter(d->keeper_fd, on);
+	if (r == 0) {
+		d->filter = on;
+		return 0;
 	}
+	if (want == POLICY_FILTER_MUST) {
+		log_error(
+			"system mode: rp_filter is 1 on the way out, so answers to this program's "
+			"own connections are dropped unless nftables may mark them, and it can't "
+			"be used here (%s): set net.ipv4.conf.all.rp_filter=2, or 0 for all and "
+			"each "
+			"interface, by sysctl",
+			st_strerror(r));
+		return ST_EUNSUPPORTED;
+	}
+	if (on && !d->filter_told)
+		log_warn(
+			"nftables can't be used here (%s): %s", st_strerror(r),
+			c->system || c->forward
+				? "answers to connections that came from outside go into the tunnel"
+				: "with rp_filter 1, hosts of our own that lie inside a routed "
+				  "prefix "
+				  "are not reached");
+	d->filter_told = d->filter_told || on;
+	return 0;
 }
 
-/* Makes table 5373 fit the rules and the machine's own routes. @told: say what collides but for these; NULL: say nothing. */
-static int routes_apply(struct daemon *d, const struct told *told)
+static int no_foreign_rules(void)
 {
-	struct tun_main_route *main_routes = calloc(LOCAL_ROUTES_MAX, sizeof(*main_routes));
-	struct net_prefix *locals = calloc(LOCAL_ROUTES_MAX, sizeof(*locals));
-	struct rt_collision collisions[COLLISIONS_MAX];
-	size_t n_collisions = COLLISIONS_MAX, n = 0;
-	struct rt_kernel_route *routes = NULL;
-	int r = ST_ENOMEM, n_main = 0;
+	char foreign[TUN_RULE_LAST - TUN_RULE_FIRST + 1][128];
+	size_t n = (size_t)MAX(tun_rules_foreign(foreign, ARRAY_LEN(foreign)), 0);
 
-	if (!main_routes || !locals)
-		goto out;
-	if ((r = n_main = tun_main_routes(main_routes, LOCAL_ROUTES_MAX, tun_ifindex(d->tun))) < 0)
-		goto out;
-	for (int i = 0; i < n_main; i++)
-		locals[i] = main_routes[i].prefix;
-	if ((r = rt_kernel_routes(rt_table(d->rt)->rules, locals, (size_t)n_main, &routes, &n,
-				  collisions, &n_collisions)) < 0)
-		goto out;
-	if (told)
-		tell_collisions(d, told, collisions, n_collisions, main_routes);
-	r = install(d, routes, n);
-out:
-	free(routes);
-	free(locals);
-	free(main_routes);
+	if (n == 0)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		log_error("another program's policy rule stands where ours must: %s", foreign[i]);
+	log_error("remove it with `ip rule del pref N`, or stop that program");
+	return ST_EEXIST;
+}
+
+/* The journal knows of all that a crash could leave before it is there. */
+static int note_rules(struct daemon *d)
+{
+	const bool closed = d->plan.config->fail_closed;
+	int r = 0;
+
+	if (closed != d->fail_closed && (r = keep_note_fail_closed(d->keeper_fd, closed)) == 0)
+		d->fail_closed = closed;
+	if (r == 0 && !d->rules_stand && (r = keep_note_rules(d->keeper_fd)) == 0)
+		d->rules_stand = true;
 	return r;
 }
 
-void daemon_net_route(struct daemon *d, struct rt_rules *rules)
+int daemon_net_policy(struct daemon *d)
 {
-	const struct rt_table table = {
-		.rules = rules,
-		.default_action = daemon_action_of(d->config->default_action),
-		.default_upstream = d->config->default_upstream,
+	const struct keep_dns_state *dns = &d->names.state;
+	const struct policy_facts facts = {
+		.engaged = d->engaged,
+		.capture = dns->manager == KEEP_DNS_FILE || dns->manager == KEEP_DNS_RESOLVCONF,
+		.former = dns->former,
+		.n_former = dns->n_former,
+		.own = d->own4,
+		.stack = { d->stack4, d->stack6 },
 	};
+	int r = daemon_policy_make(&d->policy, d->plan.config, &facts);
 
-	rt_set_table(d->rt, &table);
+	if (r < 0 || (r = note_rules(d)) < 0)
+		return r;
+	/* the tables first: no rule leads into one that is not complete */
+	int routes = daemon_routes_apply(d);
+	r = tun_rules_set(&d->policy);
+	return r < 0 ? r : routes;
 }
 
-int daemon_net_set_rules(struct daemon *d, struct rt_rules *rules)
+int daemon_net_set_table(struct daemon *d, const struct rt_table *t)
 {
-	struct told told = { 0 };
-	const struct rt_rule *former = rt_rules_all(rt_table(d->rt)->rules, &told.n);
+	int names = daemon_dns_set(d, t), r;
+
+	rt_set_table(d->rt, t);
+	r = daemon_net_policy(d);
+	daemon_guard_endpoints_look(d);
+	return r < 0 ? r : names;
+}
+
+int daemon_net_engage(struct daemon *d)
+{
+	struct rt_table t;
 	int r;
 
-	/* a copy: the router frees the former rules; without memory for it all collisions are told again */
-	if ((told.rules = calloc(told.n + 1, sizeof(*told.rules))))
-		memcpy(told.rules, former, told.n * sizeof(*former));
-	else
-		told.n = 0;
-	daemon_net_route(d, rules);
-	r = routes_apply(d, &told);
-	free(told.rules);
-	return r;
+	d->engaged = true;
+	if (!d->plan.config->system)
+		return 0;
+	r = daemon_table_make(d, &t);
+	return r < 0 ? r : daemon_net_set_table(d, &t);
 }
 
 static void on_routes_settled(void *arg, uint64_t now_ms)
@@ -229,9 +216,15 @@ static void on_routes_settled(void *arg, uint64_t now_ms)
 	struct daemon *d = arg;
 
 	(void)now_ms;
-	for (size_t i = 0; i < d->config->n_upstreams; i++)
-		tnl_upstream_hurry(d->upstreams[i].tnl);
-	if (d->phase != DAEMON_STOPPING && routes_apply(d, NULL) < 0)
+	if (d->phase == DAEMON_STOPPING)
+		return;
+	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)
+		if (d->upstreams[i].tnl)
+			tnl_upstream_hurry(d->upstreams[i].tnl);
+	if (!d->filter && daemon_net_filter(d, d->plan.config) < 0)
+		log_warn("system mode goes on, and this program's own connections may be lost");
+	daemon_dns_look(d);
+	if (daemon_net_policy(d) < 0)
 		log_warn("the routes could not be brought up to date with this machine's");
 }
 
@@ -259,7 +252,7 @@ static int start_netstack(struct daemon *d)
 		.link = { .output = link_output, .arg = d->tun, .csum_offload = true },
 		.stack4 = d->stack4,
 		.stack6 = d->stack6,
-		.flows_max = d->config->limits.flows,
+		.flows_max = d->plan.config->limits.flows,
 		.events = rt_ns_events(),
 		.arg = d->rt,
 	};
@@ -271,21 +264,27 @@ static int start_netstack(struct daemon *d)
 	return loop_fd_add(d->loop, &d->tun_watch, tun_fd(d->tun), EPOLLIN, on_packets, d);
 }
 
-static int add_rules(struct daemon *d)
+static int make_device(struct daemon *d)
 {
-	char foreign[TUN_RULE_LAST - TUN_RULE_FIRST + 1][128];
-	size_t n = (size_t)MAX(tun_rules_foreign(foreign, ARRAY_LEN(foreign)), 0);
+	int r = keep_note_device(d->keeper_fd, d->plan.config->tun_name);
 
-	if (n > 0) {
-		for (size_t i = 0; i < n; i++)
-			log_error("another program's policy rule stands where ours must: %s",
-				  foreign[i]);
-		log_error("remove it with `ip rule del pref N`, or stop that program");
-		return ST_EEXIST;
-	}
-	int r = keep_note_rules(d->keeper_fd);
+	if (r < 0)
+		return r;
+	r = tun_open(&d->tun, d->plan.config->tun_name, d->clone_fd);
+	d->clone_fd = -1;
+	return r < 0 ? r : set_addresses(d);
+}
 
-	return r < 0 ? r : tun_rules_set(&(struct tun_policy){ 0 });
+/* Routes and rules, then the system's resolver, which may be one that more rules are needed for. */
+static int make_known(struct daemon *d)
+{
+	int r;
+
+	daemon_dns_look(d);
+	if ((r = no_foreign_rules()) < 0 || (r = daemon_net_filter(d, d->plan.config)) < 0 ||
+	    (r = daemon_net_policy(d)) < 0 || (r = daemon_dns_set(d, rt_table(d->rt))) < 0)
+		return r;
+	return d->names.set ? daemon_net_policy(d) : 0;
 }
 
 int daemon_net_open(struct daemon *d)
@@ -300,20 +299,25 @@ int daemon_net_open(struct daemon *d)
 	if ((r = tun_main_routes(routes, LOCAL_ROUTES_MAX, 0)) >= 0)
 		choose_addresses(d, routes, r);
 	free(routes);
-	if (r < 0 || (r = keep_note_device(d->keeper_fd, d->config->tun_name)) < 0)
+	if (r < 0 || (r = make_device(d)) < 0 || (r = daemon_dns_start(d)) < 0 ||
+	    (r = start_netstack(d)) < 0 || (r = watch_network(d)) < 0)
 		return r;
-	r = tun_open(&d->tun, d->config->tun_name, d->clone_fd);
-	d->clone_fd = -1;
-	if (r < 0 || (r = set_addresses(d)) < 0 || (r = start_netstack(d)) < 0 ||
-	    (r = routes_apply(d, &(struct told){ 0 })) < 0 || (r = watch_network(d)) < 0)
-		return r;
-	return add_rules(d);
+	return make_known(d);
 }
 
 void daemon_net_undo_rules(struct daemon *d)
 {
-	if (d->tun)
-		tun_rules_del();
+	daemon_dns_undo(d); /* first: names resolve without us before our routes go */
+	if (!d->tun || !d->rules_stand)
+		return;
+	d->rules_stand = false;
+	if (d->keeper_died && d->fail_closed) {
+		log_error("fail_closed: rules and unreachable routes stay until `ssm-tun down %s`",
+			  d->name);
+		tun_leave_unreachable(d->tun, true);
+		return;
+	}
+	tun_rules_del();
 }
 
 void daemon_net_close(struct daemon *d)
@@ -326,5 +330,7 @@ void daemon_net_close(struct daemon *d)
 	loop_fd_del(d->loop, &d->tun_watch);
 	ns_free(d->ns);
 	tun_close(d->tun);
+	daemon_guard_free(d);
+	daemon_dns_free(d);
 	free(d->packet);
 }

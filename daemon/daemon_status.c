@@ -43,39 +43,16 @@ static json_t *upstream_json(const struct upstream *u)
 	tnl_upstream_status(u->tnl, &st);
 	for (uint32_t i = 0; i < st.sessions && i < TNL_SESSIONS_MAX; i++)
 		json_array_append_new(sessions, session_json(&st.session[i]));
-	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o}", "name", u->cfg->name, "state",
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:o}", "name", u->name, "state",
 			 state_token(st.state), "last_error", st.last_text, "sessions_min",
 			 (int)st.sessions_min, "sessions_max", (int)st.sessions_max, "channels",
 			 (int)st.channels, "pending_opens", (int)st.pending_opens, "sessions",
 			 sessions);
 }
 
-static json_t *routes_json(const struct daemon *d)
-{
-	json_t *out = json_array();
-
-	for (size_t i = 0; i < d->config->n_routes; i++) {
-		const struct cfg_route *r = &d->config->routes[i];
-		char prefix[NET_PREFIX_STR];
-		const char *to = "upstream";
-
-		if (r->action == CFG_TO_UPSTREAM)
-			to = d->config->upstreams[r->upstream].name;
-		else if (r->action == CFG_TO_DIRECT)
-			to = "direct";
-		else
-			to = r->action == CFG_TO_REJECT ? "reject" : "drop";
-		json_array_append_new(
-			out, json_pack("{s:s, s:s}", "match",
-				       r->match == CFG_MATCH_VPC ? "vpc" : net_prefix_str(prefix, &r->prefix),
-				       "upstream", to));
-	}
-	return out;
-}
-
-/* Lists of VPCs are shortened beyond this, all rules together; the counts beside them are whole. Ours: half of
+/* Lists of VPCs are shortened beyond this, all rules together; the counts beside them are whole. Ours: a quarter of
  * CONTROL_BACKLOG_MAX, so that the answer fits */
-#define LISTS_BYTES KIB(128)
+#define LISTS_BYTES KIB(64)
 
 static void list_put(json_t *list, const char *text, size_t *room)
 {
@@ -130,11 +107,14 @@ static json_t *vpcs_json(const struct daemon *d)
 	json_t *list = json_array();
 	size_t room = LISTS_BYTES;
 
-	for (size_t i = 0; i < d->n_vpcs; i++) {
-		const struct vpc_rule *v = &d->vpcs[i];
-		json_t *one = json_pack("{s:s, s:s, s:s}", "upstream", v->upstream->cfg->name,
-					"state", states[v->state], "last_error", v->trouble);
+	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++) {
+		const struct vpc_rule *v = d->upstreams[i].vpc;
+		json_t *one;
 
+		if (!v)
+			continue;
+		one = json_pack("{s:s, s:s, s:s}", "upstream", v->upstream->name, "state",
+				states[v->state], "last_error", v->trouble);
 		if (v->found && one)
 			found_json(one, v, &room);
 		json_array_append_new(list, one);
@@ -159,17 +139,23 @@ static json_t *flows_json(const struct daemon *d)
 
 json_t *daemon_status(struct daemon *d)
 {
-	json_t *upstreams = json_array();
+	const struct config *c = d->plan.config;
+	json_t *upstreams = json_array(), *draining = json_array();
 
-	for (size_t i = 0; i < d->config->n_upstreams; i++)
-		json_array_append_new(upstreams, upstream_json(&d->upstreams[i]));
+	for (size_t i = 0; i < c->n_upstreams; i++)
+		json_array_append_new(upstreams, upstream_json(daemon_upstream_at(d, i)));
+	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)
+		if (d->upstreams[i].tnl && d->upstreams[i].slot != SLOT_USED)
+			json_array_append_new(draining, upstream_json(&d->upstreams[i]));
 	return json_pack(
-		"{s:b, s:s, s:s, s:s, s:i, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:I}}",
+		"{s:b, s:s, s:s, s:s, s:i, s:i, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+		"s:{s:I, s:I}}",
 		"ok", 1, "name", d->name, "version", SSM_TUN_VERSION, "state", phase_name(d->phase),
 		"pid", (int)getpid(), "uid", (int)d->id.uid, "uptime_ms",
 		(json_int_t)(loop_now_ms(d->loop) - d->start_ms), "config",
-		d->config->file ? text_safe(d->config->file).s : "(flags)", "device",
-		tun_name(d->tun), "routes", routes_json(d), "vpcs", vpcs_json(d), "upstreams",
-		upstreams, "flows", flows_json(d), "loop", "turns", (json_int_t)loop_turns(d->loop),
+		c->file ? text_safe(c->file).s : "(flags)", "device", tun_name(d->tun), "routes",
+		daemon_status_routes(d), "vpcs", vpcs_json(d), "dns", daemon_status_dns(d),
+		"network", daemon_status_network(d), "upstreams", upstreams, "draining", draining,
+		"flows", flows_json(d), "loop", "turns", (json_int_t)loop_turns(d->loop),
 		"longest_turn_us", (json_int_t)loop_longest_us(d->loop));
 }

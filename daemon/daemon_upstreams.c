@@ -1,95 +1,26 @@
 // SPDX-License-Identifier: MIT
 /*
- * daemon_upstreams.c - accounts and upstreams from the configuration, and the moment when `up` is up
+ * daemon_upstreams.c - accounts and upstreams from the configuration, each in a slot of its own
  *
- * "Up" means: every upstream has a session, or waits for a person on a terminal (design, section 4). One that fails for good
- * before that ends `up`, unless --partial. Afterwards nothing ends it but a signal, `down`, or the loss of device or keeper.
+ * Theory of operation: a slot never moves and keeps its number while anything of it lives, because the router's rules, flows and
+ * names know it by that. A reload fills free slots and drains those whose upstream it has changed or removed: no rule leads there any
+ * more, its flows go on until they end, DRAIN_MAX_MS at most; then it says goodbye and the slot is free.
  */
 #include "daemon/daemon_internal.h"
 
-#include <inttypes.h>
+#include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "keeper/keeper.h"
 
-#define UPSTREAM_RULE_TEXT 256U
-
-/* ---- becoming up */
-
-static bool wait_for_person(const struct daemon *d)
-{
-	return isatty(STDERR_FILENO) && !d->opts->no_wait;
-}
-
-static void report_ready(struct daemon *d, size_t up, size_t failed)
-{
-	char summary[UPSTREAM_RULE_TEXT];
-	uint64_t ms = loop_now_ms(d->loop) - d->start_ms;
-
-	d->phase = DAEMON_RUNNING;
-	loop_timer_cancel(d->loop, &d->start_timer);
-	snprintf(summary, sizeof(summary),
-		 "up: %zu of %zu upstreams, device %s, after %" PRIu64 " ms%s", up, up + failed,
-		 tun_name(d->tun), ms, failed ? " (--partial)" : "");
-	if (d->launch.report_fd < 0)
-		log_info("%s", summary);
-	else
-		ask_leave(d->ask); /* it is the starter's, which ends now */
-	int log_fd = launch_ready(&d->launch, &d->paths, summary);
-	if (log_fd < 0)
-		return;
-	/* They were forked with the starter's stderr, which somebody may wait to see closed. */
-	if (keep_note_log(d->keeper_fd, log_fd) < 0 || run_note_log(d->runner, log_fd) < 0)
-		log_warn("a helper process keeps the terminal's stderr");
-}
-
-/* What rules "match: vpc" do to the start. Return: true if `up` has to wait for one, or has failed by one */
-static bool vpcs_hold(struct daemon *d)
-{
-	bool wait = false;
-
-	for (size_t i = 0; i < d->n_vpcs; i++) {
-		const struct vpc_rule *v = &d->vpcs[i];
-
-		if (v->state == VPC_FAILED && !d->opts->partial) {
-			daemon_stop(d, 1, NULL);
-			return true;
-		}
-		wait = wait || (v->state == VPC_WAITING && v->upstream->state != TNL_FAILED);
-	}
-	return wait;
-}
-
-/* Counts states; reports once all upstreams, and what they are to route, have settled. */
-void daemon_check_ready(struct daemon *d)
-{
-	size_t n[TNL_STATE_N] = { 0 };
-
-	if (d->phase != DAEMON_STARTING)
-		return;
-	for (size_t i = 0; i < d->config->n_upstreams; i++)
-		n[d->upstreams[i].state]++;
-	if (n[TNL_FAILED] > 0 && (!d->opts->partial || n[TNL_FAILED] == d->config->n_upstreams)) {
-		daemon_stop(d, 1, NULL);
-		return;
-	}
-	if (n[TNL_WAITING] > 0 && !wait_for_person(d)) {
-		daemon_stop(
-			d, 1,
-			"a login is needed, and nobody is there to wait for: log in as told above, "
-			"then run `up` again");
-		return;
-	}
-	if (!vpcs_hold(d) && n[TNL_UP] + n[TNL_FAILED] == d->config->n_upstreams)
-		report_ready(d, n[TNL_UP], n[TNL_FAILED]);
-}
+#define DRAIN_MAX_MS                                                                               \
+	600000U /* ours: long enough for a copy to end, short enough to be rid of a session that nobody wants */
+#define DRAIN_LOOK_MS 1000U /* ours: so often it is looked whether flows are left */
 
 static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int err, const char *text)
 {
@@ -103,7 +34,9 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 	else if (s == TNL_WAITING)
 		log_warn("waiting for login: %s", text && text[0] ? text : st_strerror(err));
 	else if (s == TNL_UP)
-		log_info("%s: connected", u->cfg->name);
+		log_info("%s: connected", u->name);
+	if (u->slot != SLOT_USED)
+		return;
 	if (s == TNL_UP)
 		daemon_vpc_upstream_up(u);
 	daemon_check_ready(u->daemon);
@@ -121,7 +54,32 @@ static int ask_passphrase(void *arg, const char *path, char *out, size_t cap)
 	return ask_now(prompt, d->signal_fd, out, cap);
 }
 
-static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl_key **out)
+/* Says why an upstream can't be made, also to whoever asked for a reload. Return: @err */
+static int trouble(struct daemon *d, int err, const char *fmt, ...) ST_PRINTF(3, 4);
+
+static int trouble(struct daemon *d, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->trouble, sizeof(d->trouble), fmt, ap);
+	va_end(ap);
+	log_error("%s", d->trouble);
+	return err;
+}
+
+/* While up there is nobody who could be waited for. */
+static int ask_nobody(void *arg, const char *path, char *out, size_t cap)
+{
+	(void)arg;
+	(void)path;
+	(void)out;
+	(void)cap;
+	return ST_ENOENT;
+}
+
+static int load_key(struct daemon *d, const struct cfg_upstream *cfg, bool may_ask,
+		    struct tnl_key **out)
 {
 	const char *socket = identity_getenv(&d->id, "SSH_AUTH_SOCK");
 	bool agent = socket != NULL;
@@ -133,19 +91,17 @@ static int load_key(struct daemon *d, const struct cfg_upstream *cfg, struct tnl
 	/* sudo took it from our own environment, where the key's file is compared with what the agent holds. */
 	if (agent && setenv("SSH_AUTH_SOCK", socket, 1) < 0)
 		return ST_ENOMEM;
-	if (!cfg->ssh.key && !agent) {
-		log_error("%s: no SSH key: set upstreams.%s.ssh.key (to a file, or to "
-			  "instance-connect for an EC2 instance), or start an ssh-agent and "
-			  "`ssh-add` a key",
-			  cfg->name, cfg->name);
-		return ST_EAUTH;
-	}
+	if (!cfg->ssh.key && !agent)
+		return trouble(d, ST_EAUTH,
+			       "%s: no SSH key: set upstreams.%s.ssh.key (to a file, or to "
+			       "instance-connect for an EC2 instance), or start an ssh-agent and "
+			       "`ssh-add` a key",
+			       cfg->name, cfg->name);
 	if (!cfg->ssh.key)
 		return 0;
-	int r = tnl_key_load(out, cfg->ssh.key, agent, ask_passphrase, d, text, sizeof(text));
-	if (r < 0)
-		log_error("%s: %s", cfg->name, text);
-	return r;
+	int r = tnl_key_load(out, cfg->ssh.key, agent, may_ask ? ask_passphrase : ask_nobody, d,
+			     text, sizeof(text));
+	return r < 0 ? trouble(d, r, "%s: %s", cfg->name, text) : 0;
 }
 
 /* ---- making them */
@@ -160,9 +116,8 @@ static void on_credentials_changed(void *arg)
 	daemon_vpc_credentials_changed(u);
 }
 
-static int account_new(struct daemon *d, struct upstream *u)
+static int account_new(struct daemon *d, struct upstream *u, const struct cfg_aws *a)
 {
-	const struct cfg_aws *a = &u->cfg->aws;
 	const struct aws_account_opts opts = {
 		.profile = a->profile,
 		.region = a->region,
@@ -188,19 +143,13 @@ static enum tnl_host_key host_key_of(enum cfg_host_key k)
 	return TNL_HOST_KEY_ACCEPT_NEW;
 }
 
-static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_upstream *cfg)
+static int tunnel_new(struct daemon *d, struct upstream *u, const struct config *c,
+		      const struct cfg_upstream *cfg, struct tnl_key *key)
 {
 	static const struct tnl_events events = { .state = on_state };
 	char user_hosts[PATH_MAX];
-	struct tnl_key *key;
-	int r;
 
-	u->daemon = d;
-	u->cfg = cfg;
-	u->state = TNL_DOWN;
 	snprintf(user_hosts, sizeof(user_hosts), "%s/.ssh/known_hosts", d->id.home);
-	if ((r = account_new(d, u)) < 0 || (r = load_key(d, cfg, &key)) < 0)
-		return r;
 	const struct tnl_opts opts = {
 		.name = cfg->name,
 		.targets = cfg->targets,
@@ -224,39 +173,111 @@ static int upstream_new(struct daemon *d, struct upstream *u, const struct cfg_u
 		.sessions_max = cfg->sessions_max,
 		.pace_per_s = cfg->pace_per_s,
 		.pace_default = !cfg->pace_set,
-		.connect_budget_ms = d->config->limits.connect_budget_ms,
-		.opens_max = d->config->limits.pending_opens,
+		.connect_budget_ms = c->limits.connect_budget_ms,
+		.opens_max = c->limits.pending_opens,
 		.events = &events,
 		.arg = u,
 	};
-	if ((r = tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc.svc, &opts)) < 0)
-		tnl_key_free(key); /* stayed ours */
+	return tnl_upstream_new(&u->tnl, d->loop, d->ws, d->aws, &d->svc.svc, &opts);
+}
+
+static void drain_look(void *arg, uint64_t now_ms);
+
+int daemon_upstream_make(struct daemon *d, struct upstream *u, const struct config *c,
+			 const struct cfg_upstream *cfg, bool may_ask)
+{
+	struct tnl_key *key = NULL;
+	int r;
+
+	*u = (struct upstream){ .daemon = d, .slot = SLOT_USED, .cfg = cfg, .state = TNL_DOWN };
+	loop_timer_init(&u->drain_timer, drain_look, u);
+	if (!(u->name = strdup(cfg->name))) {
+		*u = (struct upstream){ 0 };
+		return ST_ENOMEM;
+	}
+	if ((r = account_new(d, u, &cfg->aws)) < 0 || (r = load_key(d, cfg, may_ask, &key)) < 0 ||
+	    (r = tunnel_new(d, u, c, cfg, key)) < 0) {
+		if (!u->tnl)
+			tnl_key_free(key); /* stayed ours */
+		daemon_upstream_drop(u);
+	}
 	return r;
+}
+
+void daemon_upstream_drop(struct upstream *u)
+{
+	if (u->slot == SLOT_FREE)
+		return;
+	loop_timer_cancel(u->daemon->loop, &u->drain_timer);
+	daemon_vpc_free(u);
+	if (u->tnl)
+		tnl_upstream_free(u->tnl);
+	aws_account_free(u->account);
+	free(u->name);
+	*u = (struct upstream){ 0 };
+}
+
+static uint32_t number_of(const struct upstream *u)
+{
+	return (uint32_t)(u - u->daemon->upstreams);
+}
+
+void daemon_upstream_tell_router(struct daemon *d, struct upstream *u)
+{
+	rt_set_upstream(d->rt, number_of(u),
+			&(struct rt_upstream){ .name = u->name,
+					       .tnl = u->tnl,
+					       .resolver = u->cfg->resolver,
+					       .ipv6 = u->cfg->ipv6 });
+}
+
+struct upstream *daemon_upstream_at(struct daemon *d, size_t i)
+{
+	return &d->upstreams[d->plan.slots[i]];
+}
+
+struct upstream *daemon_upstream_free_slot(struct daemon *d)
+{
+	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)
+		if (d->upstreams[i].slot == SLOT_FREE)
+			return &d->upstreams[i];
+	return NULL;
 }
 
 int daemon_upstreams_new(struct daemon *d)
 {
-	size_t n = d->config->n_upstreams;
+	const struct config *c = d->plan.config;
 
-	d->upstreams = calloc(n + 1, sizeof(*d->upstreams));
-	if (!d->upstreams)
+	static_assert(RT_UPSTREAMS_MAX >= 2 * CFG_UPSTREAMS_MAX, "a reload lacks slots");
+	if (!(d->upstreams = calloc(RT_UPSTREAMS_MAX, sizeof(*d->upstreams))))
 		return ST_ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		int r = upstream_new(d, &d->upstreams[i], &d->config->upstreams[i]);
+	for (uint32_t i = 0; i < c->n_upstreams; i++) {
+		int r = daemon_upstream_make(d, &d->upstreams[i], c, &c->upstreams[i], true);
 
 		if (r < 0)
 			return r;
+		d->plan.slots[i] = i;
 	}
 	return 0;
 }
 
+/* ---- beginning and end */
+
 void daemon_upstreams_start(struct daemon *d)
 {
 	/* One that fails at once ends `up`: the others are not started then. */
-	for (size_t i = 0; i < d->config->n_upstreams && d->phase == DAEMON_STARTING; i++)
-		tnl_upstream_start(d->upstreams[i].tnl);
+	for (size_t i = 0; i < d->plan.config->n_upstreams && d->phase == DAEMON_STARTING; i++)
+		tnl_upstream_start(daemon_upstream_at(d, i)->tnl);
 	/* A configuration without upstreams (all rejected or dropped) is up at once. */
 	daemon_check_ready(d);
+}
+
+static void end_loop_if_all_stopped(struct daemon *d)
+{
+	for (size_t i = 0; d->upstreams && i < RT_UPSTREAMS_MAX; i++)
+		if (d->upstreams[i].tnl && !d->upstreams[i].stopped)
+			return;
+	loop_stop(d->loop);
 }
 
 static void on_stopped(void *arg, uint64_t now_ms)
@@ -266,31 +287,67 @@ static void on_stopped(void *arg, uint64_t now_ms)
 
 	(void)now_ms;
 	u->stopped = true;
-	for (size_t i = 0; i < d->config->n_upstreams; i++)
-		if (d->upstreams[i].tnl && !d->upstreams[i].stopped)
-			return;
-	loop_stop(d->loop);
+	if (d->phase == DAEMON_STOPPING) {
+		end_loop_if_all_stopped(d);
+		return;
+	}
+	log_info("%s: the sessions of its former configuration have ended", u->name);
+	rt_set_upstream(d->rt, number_of(u), &(struct rt_upstream){ 0 });
+	daemon_upstream_drop(u);
+}
+
+static void stop(struct upstream *u)
+{
+	if (u->slot == SLOT_STOPPING)
+		return;
+	loop_timer_cancel(u->daemon->loop, &u->drain_timer);
+	u->slot = SLOT_STOPPING;
+	tnl_upstream_stop(u->tnl, on_stopped, u);
 }
 
 void daemon_upstreams_stop(struct daemon *d)
 {
-	size_t n = d->upstreams ? d->config->n_upstreams : 0, live = 0;
-
-	for (size_t i = 0; i < n; i++)
-		live += d->upstreams[i].tnl != NULL;
-	if (live == 0)
-		loop_stop(d->loop);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; d->upstreams && i < RT_UPSTREAMS_MAX; i++)
 		if (d->upstreams[i].tnl)
-			tnl_upstream_stop(d->upstreams[i].tnl, on_stopped, &d->upstreams[i]);
+			stop(&d->upstreams[i]);
+	end_loop_if_all_stopped(d);
 }
 
 void daemon_upstreams_free(struct daemon *d)
 {
-	for (size_t i = 0; d->upstreams && i < d->config->n_upstreams; i++) {
-		if (d->upstreams[i].tnl)
-			tnl_upstream_free(d->upstreams[i].tnl);
-		aws_account_free(d->upstreams[i].account);
-	}
+	for (size_t i = 0; d->upstreams && i < RT_UPSTREAMS_MAX; i++)
+		daemon_upstream_drop(&d->upstreams[i]);
 	free(d->upstreams);
+	d->upstreams = NULL;
+}
+
+/* ---- draining */
+
+static void drain_look(void *arg, uint64_t now_ms)
+{
+	struct upstream *u = arg;
+	struct tnl_status st;
+
+	tnl_upstream_status(u->tnl, &st);
+	if (st.channels + st.pending_opens > 0 && now_ms < u->drain_end_ms) {
+		if (loop_timer_set(u->daemon->loop, &u->drain_timer, now_ms + DRAIN_LOOK_MS) == 0)
+			return;
+	}
+	if (st.channels > 0)
+		log_warn("%s: %u flows of its former configuration are reset: they had %u minutes",
+			 u->name, st.channels, DRAIN_MAX_MS / 60000);
+	stop(u);
+}
+
+void daemon_upstream_drain(struct upstream *u)
+{
+	const uint64_t now_ms = loop_now_ms(u->daemon->loop);
+
+	daemon_vpc_free(u);
+	u->slot = SLOT_DRAINING;
+	u->cfg = NULL;
+	u->drain_end_ms = now_ms + DRAIN_MAX_MS;
+	/* not at once: resets that the new rules have caused are still on their way */
+	if (loop_timer_set(u->daemon->loop, &u->drain_timer, now_ms) < 0)
+		stop(u);
 }

@@ -67,13 +67,13 @@ static void wait_for(struct vpc_rule *v, uint32_t ms)
 	ms = ms - ms / 10 + random % (ms / 5 + 1);
 	if (loop_timer_set(loop, &v->timer, loop_now_ms(loop) + ms) < 0)
 		log_error("%s: no memory for a timer: its VPC is not asked for again",
-			  v->upstream->cfg->name);
+			  v->upstream->name);
 }
 
 static uint32_t retry_pause(struct vpc_rule *v)
 {
 	v->retry_ms = v->retry_ms ? MIN(v->retry_ms * 2, RETRY_MAX_MS) : RETRY_MS;
-	return MIN(v->retry_ms, v->daemon->config->limits.vpc_refresh_ms);
+	return MIN(v->retry_ms, v->daemon->plan.config->limits.vpc_refresh_ms);
 }
 
 /* ---- answers */
@@ -90,9 +90,9 @@ static bool note_trouble(struct vpc_rule *v, const char *text)
 static void keep_known(struct vpc_rule *v, const char *text)
 {
 	if (note_trouble(v, text))
-		log_warn("%s: match: vpc: what is known of %s is kept: %s", v->upstream->cfg->name,
+		log_warn("%s: match: vpc: what is known of %s is kept: %s", v->upstream->name,
 			 v->found->vpc_id, text);
-	wait_for(v, v->daemon->config->limits.vpc_refresh_ms);
+	wait_for(v, v->daemon->plan.config->limits.vpc_refresh_ms);
 }
 
 static void refused(struct vpc_rule *v, const struct aws_error *error)
@@ -106,10 +106,10 @@ static void refused(struct vpc_rule *v, const struct aws_error *error)
 		return;
 	}
 	if (note_trouble(v, text))
-		log_msg(may_mend ? LOG_WARN : LOG_ERROR, "%s: match: vpc: %s%s",
-			v->upstream->cfg->name, text, may_mend ? " (it is tried again)" : "");
+		log_msg(may_mend ? LOG_WARN : LOG_ERROR, "%s: match: vpc: %s%s", v->upstream->name,
+			text, may_mend ? " (it is tried again)" : "");
 	v->state = may_mend ? VPC_WAITING : VPC_FAILED;
-	wait_for(v, may_mend ? retry_pause(v) : v->daemon->config->limits.vpc_refresh_ms);
+	wait_for(v, may_mend ? retry_pause(v) : v->daemon->plan.config->limits.vpc_refresh_ms);
 	daemon_check_ready(v->daemon);
 }
 
@@ -127,12 +127,23 @@ static const char *lost_permission(const struct aws_vpc *before, const struct aw
 	return NULL;
 }
 
-/* Route 53 gave no answer: the names that are known of this VPC stay. */
-static void keep_names(struct aws_vpc *before, struct aws_vpc *now)
+static bool same_names(const struct aws_vpc *a, const struct aws_vpc *b)
+{
+	bool same = a->n_suffixes == b->n_suffixes;
+
+	for (size_t i = 0; same && i < a->n_suffixes; i++)
+		same = strcmp(a->suffixes[i], b->suffixes[i]) == 0;
+	return same;
+}
+
+/* Route 53 gave no answer: the names that are known of this VPC stay. @same: becomes false if the names are others now. */
+static void keep_names(struct aws_vpc *before, struct aws_vpc *now, bool *same)
 {
 	if (!before || strcmp(before->vpc_id, now->vpc_id) != 0 || !now->zones_error[0] ||
-	    now->n_suffixes)
+	    now->n_suffixes) {
+		*same = *same && same_names(before, now);
 		return;
+	}
 	free(now->suffixes);
 	now->suffixes = before->suffixes;
 	now->n_suffixes = before->n_suffixes;
@@ -153,16 +164,16 @@ static bool same_prefixes(const struct net_prefix *a, size_t n_a, const struct n
 
 static void apply(struct vpc_rule *v)
 {
-	struct rt_rules *rules;
-	int r = daemon_rules_make(v->daemon, &rules);
+	struct rt_table t;
+	int r = daemon_table_make(v->daemon, &t);
 
 	if (r == 0)
-		r = daemon_net_set_rules(v->daemon, rules);
+		r = daemon_net_set_table(v->daemon, &t);
 	v->unset = r < 0;
 	if (r < 0)
 		log_error("%s: match: vpc: the routes could not all be set, they are again at the "
 			  "next refresh: %s",
-			  v->upstream->cfg->name, st_strerror(r));
+			  v->upstream->name, st_strerror(r));
 }
 
 /* Takes @now. */
@@ -173,7 +184,7 @@ static void accept_answer(struct vpc_rule *v, struct aws_vpc *now)
 		    same_prefixes(before->routed, before->n_routed, now->routed, now->n_routed);
 
 	daemon_vpc_tell(v, before, now);
-	keep_names(before, now);
+	keep_names(before, now, &same);
 	v->found = now;
 	v->found_ms = loop_now_ms(v->daemon->loop);
 	v->state = VPC_KNOWN;
@@ -182,7 +193,7 @@ static void accept_answer(struct vpc_rule *v, struct aws_vpc *now)
 	aws_vpc_free(before);
 	if (!same || v->unset)
 		apply(v);
-	wait_for(v, v->daemon->config->limits.vpc_refresh_ms);
+	wait_for(v, v->daemon->plan.config->limits.vpc_refresh_ms);
 	daemon_check_ready(v->daemon);
 }
 
@@ -197,7 +208,7 @@ static void on_answer(void *arg, const struct aws_error *error, struct aws_vpc *
 
 	v->ask = NULL;
 	if (error && error->err == ST_ENOENT && candidate(v, v->candidate + 1, &next)) {
-		log_debug("%s: match: vpc: %s", v->upstream->cfg->name, error->text);
+		log_debug("%s: match: vpc: %s", v->upstream->name, error->text);
 		v->candidate++;
 		ask(v);
 		return;
@@ -259,65 +270,73 @@ static bool is_news(struct vpc_rule *v)
 
 void daemon_vpc_upstream_up(struct upstream *u)
 {
-	for (size_t i = 0; i < u->daemon->n_vpcs; i++) {
-		struct vpc_rule *v = &u->daemon->vpcs[i];
+	struct vpc_rule *v = u->vpc;
 
-		if (v->upstream != u || !is_news(v))
-			continue;
-		aws_vpc_cancel(v->ask); /* about an instance that is not used any more */
-		v->ask = NULL;
-		v->candidate = 0;
-		ask(v);
-	}
+	if (!v || !is_news(v))
+		return;
+	aws_vpc_cancel(v->ask); /* about an instance that is not used any more */
+	v->ask = NULL;
+	v->candidate = 0;
+	ask(v);
 }
 
 void daemon_vpc_credentials_changed(struct upstream *u)
 {
-	for (size_t i = 0; i < u->daemon->n_vpcs; i++) {
-		struct vpc_rule *v = &u->daemon->vpcs[i];
-
-		if (v->upstream == u && v->trouble[0] && u->state == TNL_UP)
-			ask(v);
-	}
+	if (u->vpc && u->vpc->trouble[0] && u->state == TNL_UP)
+		ask(u->vpc);
 }
 
 /* ---- beginning and end */
 
+int daemon_vpc_new(struct upstream *u)
+{
+	struct vpc_rule *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return ST_ENOMEM;
+	v->daemon = u->daemon;
+	v->upstream = u;
+	loop_timer_init(&v->timer, on_timer, v);
+	u->vpc = v;
+	return 0;
+}
+
 int daemon_vpcs_new(struct daemon *d)
 {
-	const struct config *c = d->config;
+	const struct config *c = d->plan.config;
 
-	if (!(d->vpcs = calloc(c->n_upstreams + 1, sizeof(*d->vpcs))))
-		return ST_ENOMEM;
 	for (size_t i = 0; i < c->n_routes; i++) {
-		struct vpc_rule *v = &d->vpcs[d->n_vpcs];
+		int r;
 
-		if (c->routes[i].match != CFG_MATCH_VPC) /* at most one for each upstream: the file was checked */
+		if (c->routes[i].match !=
+		    CFG_MATCH_VPC) /* at most one for each upstream: the file was checked */
 			continue;
-		v->daemon = d;
-		v->upstream = &d->upstreams[c->routes[i].upstream];
-		v->cfg = &c->routes[i];
-		loop_timer_init(&v->timer, on_timer, v);
-		d->n_vpcs++;
+		if ((r = daemon_vpc_new(daemon_upstream_at(d, c->routes[i].upstream))) < 0)
+			return r;
 	}
 	return 0;
 }
 
-void daemon_vpcs_stop(struct daemon *d)
+static void stop(struct vpc_rule *v)
 {
-	for (size_t i = 0; i < d->n_vpcs; i++) {
-		loop_timer_cancel(d->loop, &d->vpcs[i].timer);
-		aws_vpc_cancel(d->vpcs[i].ask);
-		d->vpcs[i].ask = NULL;
-	}
+	loop_timer_cancel(v->daemon->loop, &v->timer);
+	aws_vpc_cancel(v->ask);
+	v->ask = NULL;
 }
 
-void daemon_vpcs_free(struct daemon *d)
+void daemon_vpcs_stop(struct daemon *d)
 {
-	daemon_vpcs_stop(d);
-	for (size_t i = 0; i < d->n_vpcs; i++)
-		aws_vpc_free(d->vpcs[i].found);
-	free(d->vpcs);
-	d->vpcs = NULL;
-	d->n_vpcs = 0;
+	for (size_t i = 0; d->upstreams && i < RT_UPSTREAMS_MAX; i++)
+		if (d->upstreams[i].vpc)
+			stop(d->upstreams[i].vpc);
+}
+
+void daemon_vpc_free(struct upstream *u)
+{
+	if (!u->vpc)
+		return;
+	stop(u->vpc);
+	aws_vpc_free(u->vpc->found);
+	free(u->vpc);
+	u->vpc = NULL;
 }

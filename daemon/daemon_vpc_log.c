@@ -112,7 +112,7 @@ static void tell_cut(const char *name, const struct aws_vpc *before, const struc
 void daemon_vpc_tell(const struct vpc_rule *v, const struct aws_vpc *before,
 		     const struct aws_vpc *now)
 {
-	const char *name = v->upstream->cfg->name;
+	const char *name = v->upstream->name;
 	/* else those of before stay */
 	const bool names_known = !now->zones_error[0] || !before ||
 				 strcmp(before->vpc_id, now->vpc_id) != 0;

@@ -21,7 +21,7 @@ static bool join(char out[PATH_MAX], const char *dir, const char *file)
 int state_prepare(struct state_paths *out, struct identity *id, const char *name)
 {
 	const char *xdg = identity_getenv(id, "XDG_STATE_HOME");
-	char file[64];
+	char file[64], fakes[64];
 	int n;
 
 	if (strcmp(id->user, IDENTITY_USER) == 0)
@@ -31,8 +31,9 @@ int state_prepare(struct state_paths *out, struct identity *id, const char *name
 	else
 		n = snprintf(out->dir, sizeof(out->dir), "%s/.local/state/ssm-tun", id->home);
 	snprintf(file, sizeof(file), "%s.log", name);
+	snprintf(fakes, sizeof(fakes), "%s.fakes", name);
 	if (n >= PATH_MAX || !join(out->known_hosts, out->dir, "known_hosts") ||
-	    !join(out->log, out->dir, file)) {
+	    !join(out->log, out->dir, file) || !join(out->fakes, out->dir, fakes)) {
 		log_error("the state folder's path is too long");
 		return ST_EINVAL;
 	}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* state.h - what outlives a run: host keys, our IPv6 prefix, logs; in $XDG_STATE_HOME/ssm-tun, 0700, the caller's */
+/* state.h - what outlives a run: host keys, our IPv6 prefix, fake addresses, logs; in $XDG_STATE_HOME/ssm-tun, 0700, the caller's */
 #ifndef DAEMON_STATE_H
 #define DAEMON_STATE_H
 
@@ -11,7 +11,8 @@
 struct state_paths {
 	char dir[PATH_MAX];
 	char known_hosts[PATH_MAX];
-	char log[PATH_MAX]; /* NAME.log */
+	char fakes[PATH_MAX]; /* NAME.fakes: which name has which fake address */
+	char log[PATH_MAX];   /* NAME.log */
 };
 
 /** state_prepare() - find and make the folder; as the caller. Return: 0; ST_ESYS (logged); ST_EINVAL (path too long) */

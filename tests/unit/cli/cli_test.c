@@ -78,7 +78,7 @@ static void refusals(void **state)
 	} cases[] = {
 		{ { NULL }, CLI_USAGE, "ssm-tun up" },
 		{ { "upp", NULL }, CLI_USAGE, "did you mean up" },
-		{ { "reload", NULL }, CLI_USAGE, "not yet supported" },
+		{ { "doctor", NULL }, CLI_USAGE, "not yet supported" },
 		{ { "up", "a b", NULL }, CLI_USAGE, "1 to 32" },
 		{ { "up", "one", "two", NULL }, CLI_USAGE, "one word too many" },
 		{ { "up", "--timeot=3", NULL }, CLI_USAGE, "did you mean timeout" },
@@ -98,6 +98,9 @@ static void refusals(void **state)
 		{ { "login", "-h", NULL }, CLI_OK, "[PROFILE]" },
 		{ { "config", "hide", NULL }, CLI_USAGE, "config show" },
 		{ { "check", "--log-format=xml", NULL }, CLI_USAGE, "text or json" },
+		{ { "explain", NULL }, CLI_USAGE, "HOST|IP" },
+		{ { "reload", "a b", NULL }, CLI_USAGE, "1 to 32" },
+		{ { "reload", "--json", NULL }, CLI_USAGE, "takes no such option" },
 		{ { "version", NULL }, CLI_OK, "ssm-tun " SSM_TUN_VERSION },
 		{ { "--version", NULL }, CLI_OK, "ssm-tun " },
 		{ { "help", NULL }, CLI_OK, "ssm-tun status" },

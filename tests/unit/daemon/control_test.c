@@ -133,7 +133,7 @@ static void *client_asks(void *arg)
 	struct stage *s = arg;
 	json_t *out = NULL;
 
-	if (control_ask(s->path, "status", 5000, &out) != 0)
+	if (control_cmd(s->path, "status", 5000, &out) != 0)
 		return finish(s, "no answer");
 	const char *said = json_string_value(json_object_get(out, "you_said"));
 	bool good = said && strcmp(said, "status") == 0;
@@ -261,7 +261,7 @@ static void nobody_listens(void **state)
 	json_t *out;
 
 	(void)state;
-	assert_int_equal(control_ask("/tmp/ssm-tun-no-such-socket", "status", 100, &out),
+	assert_int_equal(control_cmd("/tmp/ssm-tun-no-such-socket", "status", 100, &out),
 			 ST_ENOENT);
 }
 
@@ -292,7 +292,7 @@ static void an_answer_that_is_no_object_leaves_nothing_to_release(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(listen(fd, 1), 0);
 	assert_int_equal(pthread_create(&t, NULL, array_server, &fd), 0);
-	assert_int_equal(control_ask(sa.sun_path, "down", 5000, &out), ST_EFORMAT);
+	assert_int_equal(control_cmd(sa.sun_path, "down", 5000, &out), ST_EFORMAT);
 	assert_null(out);
 	pthread_join(t, NULL);
 	close(fd);
