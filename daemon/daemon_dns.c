@@ -86,20 +86,28 @@ void daemon_dns_watch_names(struct daemon *d)
 /* ---- who may use our routes */
 
 /* Programs that ask for others: what they are told everybody gets. */
-static const char *const caches[] = { "systemd-resolve", "dnsmasq", "unbound", "nscd" };
+static const char *const caches[CACHES_KNOWN] = { "systemd-resolve", "dnsmasq", "unbound", "nscd" };
 
-static bool is_cache(struct daemon *d, uint32_t uid)
+/* Once: passwd may be behind a network, and connections do not wait for it. */
+static void find_caches(struct names *n)
 {
 	for (size_t i = 0; i < ARRAY_LEN(caches); i++) {
 		const struct passwd *pw = getpwnam(caches[i]);
 
-		if (!pw || pw->pw_uid != uid)
+		n->caches[i] = pw ? pw->pw_uid : 0;
+	}
+}
+
+static bool is_cache(struct names *n, uint32_t uid)
+{
+	for (size_t i = 0; uid && i < ARRAY_LEN(n->caches); i++) {
+		if (n->caches[i] != uid)
 			continue;
-		if (!d->names.told_uid)
+		if (!n->told_uid)
 			log_warn("access: %s asks for all users of this machine: they all get our "
 				 "answers, and only those of the list reach what is behind them",
 				 caches[i]);
-		d->names.told_uid = true;
+		n->told_uid = true;
 		return true;
 	}
 	return false;
@@ -116,7 +124,7 @@ static bool may_ask(void *arg, const struct net_endpoint *src, const struct net_
 	/* ST_ENOENT: a machine or container behind this one; those have no user */
 	if (tun_socket_uid(d->tun, src, dst, tcp, &uid) < 0)
 		return false;
-	return daemon_policy_may(&d->policy, uid) || is_cache(d, uid);
+	return daemon_policy_may(&d->policy, uid) || is_cache(&d->names, uid);
 }
 
 /* ---- the server */
@@ -142,8 +150,10 @@ int daemon_dns_start(struct daemon *d)
 		.may = may_ask,
 		.arg = d,
 	};
-	int r = rt_dns_start(d->rt, &opts);
+	int r;
 
+	find_caches(&d->names);
+	r = rt_dns_start(d->rt, &opts);
 	d->names.started = r == 0;
 	return r;
 }
@@ -356,6 +366,19 @@ static int ask_keeper(struct daemon *d, const struct telling *now, struct keep_d
 	return r;
 }
 
+static void tell_set(const struct names *names)
+{
+	const char *manager = daemon_manager_name(names->state.manager);
+
+	if (!names->set)
+		log_info("names: this machine's resolver is as it was before us");
+	else if (names->default_route)
+		log_info("names: all are asked of us, by %s", manager);
+	else
+		log_info("names: those below %zu suffixes are asked of us, by %s",
+			 names->n_suffixes, manager);
+}
+
 int daemon_dns_set(struct daemon *d, const struct rt_table *t)
 {
 	struct keep_dns_state state = { 0 };
@@ -384,6 +407,7 @@ int daemon_dns_set(struct daemon *d, const struct rt_table *t)
 	telling_keep(&d->names, &now);
 	take_state(d, &state);
 	set_forwarders(d);
+	tell_set(&d->names);
 	return 0;
 }
 

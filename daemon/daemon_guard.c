@@ -92,11 +92,16 @@ static void find_range(struct found *f, const struct net_prefix *range,
 		put(f, range, 0, r, false);
 }
 
+static bool is_multicast(const struct net_prefix *p)
+{
+	return p->addr.family == 4 && p->len >= 4 && p->addr.b[0] >= 224;
+}
+
 static void find_wide(struct found *f, const struct config *c, const struct tun_main_route *r)
 {
 	const struct net_prefix all = { .addr = { .family = r->prefix.addr.family } };
 
-	if (c->system && r->prefix.len < WIDE_BITS && !net_addr_is_local_only(&r->prefix.addr))
+	if (c->system && r->prefix.len < WIDE_BITS && !is_multicast(&r->prefix))
 		put(f, &all, 0, r, true);
 }
 

@@ -106,6 +106,8 @@ struct endpoint {
 	size_t n_addrs;
 };
 
+#define CACHES_KNOWN 4U /* programs that look up names for others */
+
 /* The system's resolver: daemon_dns.c */
 struct names {
 	bool started;		     /* the router serves names */
@@ -119,7 +121,9 @@ struct names {
 		thrown[KEEP_RESOLVERS_MAX]; /* former resolvers inside of our prefixes, told */
 	size_t n_thrown;
 	char refusal[160]; /* why the keeper has refused the last wish */
-	bool told_uid;	   /* that queries of a caching resolver count as everybody's */
+	uint32_t caches
+		[CACHES_KNOWN]; /* users whose queries are everybody's; 0: none of that name */
+	bool told_uid;		/* that queries of a caching resolver count as everybody's */
 };
 
 struct daemon {

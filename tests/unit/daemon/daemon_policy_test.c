@@ -48,7 +48,9 @@ static size_t count(const struct tun_route *v, size_t n, const char *text, enum 
 static void users(void **state)
 {
 	const struct policy_facts facts = { .engaged = true };
-	struct config c = { .access = { "root", "2000-2999", "3000", "1001" }, .n_access = 4, .tun_name = "ssm0" };
+	struct config c = { .access = { "root", "2000-2999", "3000", "1001" },
+			    .n_access = 4,
+			    .tun_name = "ssm0" };
 	struct tun_policy p;
 
 	(void)state;
@@ -77,7 +79,9 @@ static void users_that_are_none(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-		const struct config c = { .access = { wrong[i] }, .n_access = 1, .tun_name = "ssm0" };
+		const struct config c = { .access = { wrong[i] },
+					  .n_access = 1,
+					  .tun_name = "ssm0" };
 		struct tun_policy p = { .n_uids = 7 };
 
 		if (daemon_policy_make(&p, &c, &facts) != ST_ENOENT)
