@@ -165,10 +165,11 @@ static int load_config(struct daemon *d)
 	if (report)
 		cfg_report_print(report, stderr);
 	free(report);
-	if (r == 0)
-		log_info("configuration: %s",
-			 d->plan.config->file ? text_safe(d->plan.config->file).s : "flags");
-	return r;
+	if (r < 0)
+		return r;
+	log_info("configuration: %s",
+		 d->plan.config->file ? text_safe(d->plan.config->file).s : "flags");
+	return daemon_policy_users(&d->plan.users, d->plan.config);
 }
 
 static int make_router(struct daemon *d)

@@ -175,9 +175,19 @@ static bool comes_back(const struct daemon *d, const struct net_addr *a)
 	       (d->names.state.manager == KEEP_DNS_RESOLVED || d->plan.config->system);
 }
 
-static void set_forwarders(struct daemon *d)
+static bool same_forwarders(const struct names *names, const struct net_endpoint *v, size_t n)
 {
-	const struct keep_dns_state *s = &d->names.state;
+	bool same = names->n_forwarders == n;
+
+	for (size_t i = 0; same && i < n; i++)
+		same = net_addr_eq(&names->forwarders[i].addr, &v[i].addr);
+	return same;
+}
+
+void daemon_dns_forwarders(struct daemon *d)
+{
+	struct names *names = &d->names;
+	const struct keep_dns_state *s = &names->state;
 	struct net_endpoint v[DNS_FORWARDERS_MAX];
 	size_t n = 0, left_out = 0;
 
@@ -192,9 +202,14 @@ static void set_forwarders(struct daemon *d)
 		}
 		v[n++] = (struct net_endpoint){ .addr = *a, .port = DNS_PORT };
 	}
-	if (n == 0 && left_out)
+	if (n == 0 && left_out && !names->told_stub)
 		log_warn("this machine's only resolver is a program on it, whose own queries would "
 			 "come back to us: names that no rule has can't be looked up");
+	names->told_stub = n == 0 && left_out;
+	if (same_forwarders(names, v, n))
+		return;
+	memcpy(names->forwarders, v, n * sizeof(*v));
+	names->n_forwarders = n;
 	rt_dns_forwarders(d->rt, v, n);
 }
 
@@ -254,10 +269,7 @@ bool daemon_dns_look(struct daemon *d)
 		log_warn("the resolvers of this machine can't be found out: %s", st_strerror(r));
 		return false;
 	}
-	if (!take_state(d, &now))
-		return false;
-	set_forwarders(d);
-	return true;
+	return take_state(d, &now);
 }
 
 /* ---- what the system is told */
@@ -406,7 +418,6 @@ int daemon_dns_set(struct daemon *d, const struct rt_table *t)
 	d->names.set = now.wish != KEEP_DNS_NONE;
 	telling_keep(&d->names, &now);
 	take_state(d, &state);
-	set_forwarders(d);
 	tell_set(&d->names);
 	return 0;
 }

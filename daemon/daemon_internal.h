@@ -83,6 +83,7 @@ struct vpc_rule {
 struct plan {
 	struct config *config;
 	uint32_t slots[CFG_UPSTREAMS_MAX]; /* of config->upstreams */
+	struct policy_users users;	   /* of its access list */
 };
 
 /* A route of the machine that stands against one of ours, as it was told. */
@@ -120,6 +121,9 @@ struct names {
 	struct net_addr
 		thrown[KEEP_RESOLVERS_MAX]; /* former resolvers inside of our prefixes, told */
 	size_t n_thrown;
+	struct net_endpoint forwarders[DNS_FORWARDERS_MAX]; /* as the router was told */
+	size_t n_forwarders;
+	bool told_stub;	   /* that the only resolver is a program of this machine */
 	char refusal[160]; /* why the keeper has refused the last wish */
 	uint32_t caches
 		[CACHES_KNOWN]; /* users whose queries are everybody's; 0: none of that name */
@@ -243,6 +247,8 @@ bool daemon_dns_look(struct daemon *d);
 /** daemon_dns_set() - the system is told what the plan and @t need; nothing is done if that is as before. Return: 0;
  * ST_EUNSUPPORTED: not the manager that was asked for (told); as keep_dns_set() */
 int daemon_dns_set(struct daemon *d, const struct rt_table *t);
+/** daemon_dns_forwarders() - whom the router asks for the names that no rule has, as the plan and the keeper's word have it */
+void daemon_dns_forwarders(struct daemon *d);
 /** daemon_dns_tell_thrown() - former resolvers that a rule's prefix holds, once each */
 void daemon_dns_tell_thrown(struct daemon *d);
 /** daemon_dns_undo() - the system's resolver as it was before; never set is fine */

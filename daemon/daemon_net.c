@@ -172,6 +172,7 @@ int daemon_net_policy(struct daemon *d)
 {
 	const struct keep_dns_state *dns = &d->names.state;
 	const struct policy_facts facts = {
+		.users = &d->plan.users,
 		.engaged = d->engaged,
 		.capture = dns->manager == KEEP_DNS_FILE || dns->manager == KEEP_DNS_RESOLVCONF,
 		.former = dns->former,
@@ -179,10 +180,12 @@ int daemon_net_policy(struct daemon *d)
 		.own = d->own4,
 		.stack = { d->stack4, d->stack6 },
 	};
-	int r = daemon_policy_make(&d->policy, d->plan.config, &facts);
+	int r = note_rules(d);
 
-	if (r < 0 || (r = note_rules(d)) < 0)
+	if (r < 0)
 		return r;
+	daemon_policy_make(&d->policy, d->plan.config, &facts);
+	daemon_dns_forwarders(d);
 	/* the tables first: no rule leads into one that is not complete */
 	int routes = daemon_routes_apply(d);
 	r = tun_rules_set(&d->policy);

@@ -89,41 +89,42 @@ static size_t join_ranges(struct tun_uids *v, size_t n)
 	return kept;
 }
 
-static int find_users(struct tun_policy *p, const struct config *c)
+int daemon_policy_users(struct policy_users *out, const struct config *c)
 {
-	static_assert(TUN_UIDS_MAX >= CFG_ACCESS_MAX, "an access list has no room");
+	struct policy_users u = { .n = 0 };
 
+	static_assert(TUN_UIDS_MAX >= CFG_ACCESS_MAX, "an access list has no room");
 	for (size_t i = 0; i < c->n_access; i++) {
-		if (!find_uids(c->access[i], &p->uids[p->n_uids])) {
+		if (!find_uids(c->access[i], &u.uids[u.n])) {
 			log_error("access: this machine has no user %s", text_safe(c->access[i]).s);
 			return ST_ENOENT;
 		}
-		p->n_uids++;
+		u.n++;
 	}
-	p->n_uids = join_ranges(p->uids, p->n_uids);
+	u.n = join_ranges(u.uids, u.n);
+	*out = u;
 	return 0;
 }
 
 /* ---- policy rules */
 
-int daemon_policy_make(struct tun_policy *out, const struct config *c, const struct policy_facts *f)
+void daemon_policy_make(struct tun_policy *out, const struct config *c,
+			const struct policy_facts *f)
 {
 	struct tun_policy p = {
 		.system = c->system && f->engaged,
 		.forward = c->forward,
 		.own = f->own,
 		.stack = { f->stack[0], f->stack[1] },
+		.n_uids = f->users->n,
 	};
-	int r = find_users(&p, c);
 
-	if (r < 0)
-		return r;
+	memcpy(p.uids, f->users->uids, f->users->n * sizeof(*p.uids));
 	text_copy(p.device, sizeof(p.device), c->tun_name);
 	for (size_t i = 0; f->capture && !p.system && i < f->n_former; i++)
 		if (!net_addr_is_local_only(&f->former[i]) && p.n_resolvers < TUN_RESOLVERS_MAX)
 			p.resolvers[p.n_resolvers++] = f->former[i];
 	*out = p;
-	return 0;
 }
 
 bool daemon_policy_may(const struct tun_policy *p, uint32_t uid)

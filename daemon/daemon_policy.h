@@ -12,8 +12,17 @@
 #include "router/rt_kernel.h"
 #include "tun/tun.h"
 
+/* Whom an access list means: looked up once for a configuration, since passwd may be behind a network. */
+struct policy_users {
+	struct tun_uids uids[TUN_UIDS_MAX]; /* in order, no two neighbours */
+	size_t n;
+};
+/** daemon_policy_users() - Return: 0; ST_ENOENT: access names a user that this machine does not know (logged), *@out is untouched */
+int daemon_policy_users(struct policy_users *out, const struct config *c);
+
 /* What was found on this machine, and how far we are. */
 struct policy_facts {
+	const struct policy_users *users;
 	bool engaged; /* system mode may begin: `up` is up */
 	bool capture; /* /etc/resolv.conf names the former resolvers beside us: queries to them come to us */
 	const struct net_addr *former; /* resolvers that were there before */
@@ -22,9 +31,9 @@ struct policy_facts {
 	struct net_addr stack[2]; /* our server's; family 0: none */
 };
 
-/** daemon_policy_make() - the policy rules. Return: 0; ST_ENOENT: access names a user that this machine does not know (logged) */
-int daemon_policy_make(struct tun_policy *out, const struct config *c,
-		       const struct policy_facts *f);
+/** daemon_policy_make() - the policy rules */
+void daemon_policy_make(struct tun_policy *out, const struct config *c,
+			const struct policy_facts *f);
 /** daemon_policy_may() - are packets of user @uid for us? */
 bool daemon_policy_may(const struct tun_policy *p, uint32_t uid);
 enum policy_filter { POLICY_FILTER_NONE, POLICY_FILTER_WISHED, POLICY_FILTER_MUST };

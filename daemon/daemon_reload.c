@@ -26,6 +26,7 @@ struct reload {
 	json_t *problems, *notes; /* lines */
 	struct plan former;
 	struct diff_counts counts;
+	struct policy_users users;
 	struct rt_table table;
 	struct upstream *made[CFG_UPSTREAMS_MAX]; /* slots that this reload has filled */
 	size_t n_made;
@@ -96,16 +97,14 @@ static int load(struct reload *r, struct config **out)
 
 static int check(struct reload *r, const struct config *next)
 {
-	const struct policy_facts facts = { .engaged = true };
 	const char *fixed[DIFF_FIXED_MAX];
-	struct tun_policy policy;
 	size_t n = daemon_diff_fixed(fixed, r->d->plan.config, next);
 
 	for (size_t i = 0; i < n; i++)
 		problem(r, "%s can't change while up: run `down` and `up`", fixed[i]);
 	if (n)
 		return ST_EINVAL;
-	int err = daemon_policy_make(&policy, next, &facts);
+	int err = daemon_policy_users(&r->users, next);
 	if (err < 0)
 		problem(r, "access names a user that this machine does not know");
 	return err;
@@ -223,7 +222,7 @@ static int prepare(struct reload *r, struct config *next)
 	int err;
 
 	r->former = d->plan;
-	d->plan = (struct plan){ .config = next };
+	d->plan = (struct plan){ .config = next, .users = r->users };
 	if ((err = make_upstreams(r)) < 0 || (err = make_vpcs(r)) < 0 ||
 	    (err = daemon_table_make(d, &r->table)) < 0 || (err = ask_keeper(r)) < 0) {
 		daemon_table_free(&r->table);

@@ -2,10 +2,12 @@
 /* daemon_status_net.c - what status says of routes, names and this machine's network */
 #include "daemon/daemon_internal.h"
 
+#include <string.h>
+
 #include "base/text.h"
 
 /* Lists are shortened beyond these; the counts beside them are whole, and the whole answer stays below CONTROL_BACKLOG_MAX. Ours */
-#define ROUTES_SHOWN 512U
+#define ROUTES_BYTES KIB(48)
 #define SUFFIXES_SHOWN 64U
 #define COLLISIONS_SHOWN 64U
 
@@ -34,14 +36,20 @@ json_t *daemon_status_routes(const struct daemon *d)
 {
 	const struct config *c = d->plan.config;
 	json_t *out = json_array();
+	size_t room = ROUTES_BYTES;
 
-	for (size_t i = 0; i < c->n_routes && i < ROUTES_SHOWN; i++) {
+	for (size_t i = 0; i < c->n_routes; i++) {
 		const struct cfg_route *r = &c->routes[i];
 		char prefix[NET_PREFIX_STR];
+		const char *match = match_text(prefix, r);
+		const char *to = target_text(c, r->action, r->upstream);
+		const size_t need = strlen(match) + strlen(to) +
+				    sizeof("{'match':'','upstream':''},");
 
-		json_array_append_new(out, json_pack("{s:s, s:s}", "match", match_text(prefix, r),
-						     "upstream",
-						     target_text(c, r->action, r->upstream)));
+		if (room < need)
+			break;
+		room -= need;
+		json_array_append_new(out, json_pack("{s:s, s:s}", "match", match, "upstream", to));
 	}
 	return out;
 }

@@ -47,14 +47,16 @@ static size_t count(const struct tun_route *v, size_t n, const char *text, enum 
 
 static void users(void **state)
 {
-	const struct policy_facts facts = { .engaged = true };
 	struct config c = { .access = { "root", "2000-2999", "3000", "1001" },
 			    .n_access = 4,
 			    .tun_name = "ssm0" };
+	struct policy_users u;
+	const struct policy_facts facts = { .users = &u, .engaged = true };
 	struct tun_policy p;
 
 	(void)state;
-	assert_int_equal(daemon_policy_make(&p, &c, &facts), 0);
+	assert_int_equal(daemon_policy_users(&u, &c), 0);
+	daemon_policy_make(&p, &c, &facts);
 	assert_int_equal(p.n_uids, 3); /* 2000-2999 and 3000 are neighbours */
 	assert_true(daemon_policy_may(&p, 0));
 	assert_false(daemon_policy_may(&p, 1));
@@ -65,7 +67,8 @@ static void users(void **state)
 	assert_true(daemon_policy_may(&p, 3000));
 	assert_false(daemon_policy_may(&p, 3001));
 	c.n_access = 0;
-	assert_int_equal(daemon_policy_make(&p, &c, &facts), 0);
+	assert_int_equal(daemon_policy_users(&u, &c), 0);
+	daemon_policy_make(&p, &c, &facts);
 	assert_true(daemon_policy_may(&p, 12345)); /* access: all */
 }
 
@@ -75,18 +78,15 @@ static void users_that_are_none(void **state)
 		"nobody-has-this-name", "12x",	 "9-", "-9", "9-8", "4294967295",
 		"99999999999999999999", "1-2-3", ""
 	};
-	const struct policy_facts facts = { .engaged = true };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-		const struct config c = { .access = { wrong[i] },
-					  .n_access = 1,
-					  .tun_name = "ssm0" };
-		struct tun_policy p = { .n_uids = 7 };
+		const struct config c = { .access = { "root", wrong[i] }, .n_access = 2 };
+		struct policy_users u = { .n = 7 };
 
-		if (daemon_policy_make(&p, &c, &facts) != ST_ENOENT)
+		if (daemon_policy_users(&u, &c) != ST_ENOENT)
 			fail_msg("%s was taken", wrong[i]);
-		assert_int_equal(p.n_uids, 7); /* untouched */
+		assert_int_equal(u.n, 7); /* untouched */
 	}
 }
 
@@ -95,7 +95,9 @@ static void modes(void **state)
 	const struct net_addr former[] = { addr("192.168.1.1"), addr("127.0.0.53"), addr("fe80::1"),
 					   addr("2001:db8::1") };
 	struct config c = { .system = true, .forward = true, .tun_name = "ssm0" };
-	struct policy_facts f = { .capture = true,
+	const struct policy_users nobody = { .n = 0 };
+	struct policy_facts f = { .users = &nobody,
+				  .capture = true,
 				  .former = former,
 				  .n_former = 4,
 				  .own = addr("198.18.0.1"),
@@ -103,21 +105,21 @@ static void modes(void **state)
 	struct tun_policy p, q;
 
 	(void)state;
-	assert_int_equal(daemon_policy_make(&p, &c, &f), 0);
+	daemon_policy_make(&p, &c, &f);
 	assert_false(p.system); /* not yet */
 	assert_true(p.forward);
 	assert_int_equal(p.n_resolvers, 2); /* no rule of ours is for a stub on loopback */
 	assert_true(net_addr_eq(&p.resolvers[0], &former[0]));
 	assert_true(net_addr_eq(&p.resolvers[1], &former[3]));
 	f.engaged = true;
-	assert_int_equal(daemon_policy_make(&q, &c, &f), 0);
+	daemon_policy_make(&q, &c, &f);
 	assert_true(q.system);
 	assert_int_equal(q.n_resolvers, 0); /* all queries come */
 	assert_string_equal(q.device, "ssm0");
 	assert_true(net_addr_eq(&q.own, &f.own));
 	assert_true(net_addr_eq(&q.stack[0], &f.stack[0]));
 	c.system = f.capture = false;
-	assert_int_equal(daemon_policy_make(&q, &c, &f), 0);
+	daemon_policy_make(&q, &c, &f);
 	assert_int_equal(q.n_resolvers, 0);
 }
 
