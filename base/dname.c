@@ -21,8 +21,7 @@
 
 #define LABEL_MAX 63U /* bytes; RFC 1035, 2.3.4 */
 #define TYPED_MAX                                                                                  \
-	(DNAME_MAX *                                                                               \
-	 4U) /* ours: bytes as typed; a character has 4 at most and becomes one at least */
+	1016U /* ours: 4 * DNAME_MAX bytes as typed; a character has 4 at most and becomes one at least */
 
 /* dname_weight() */
 #define EXACT 0x30000U

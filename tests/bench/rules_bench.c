@@ -19,7 +19,7 @@
 #include "router/rt_names.h"
 #include "router/rt_rules.h"
 
-#define EACH 5000U
+#define EACH ((size_t)5000)
 #define SUFFIXES 50U
 #define ROUNDS 31U     /* odd: the median is one of them */
 #define GOAL_NS 1000.0 /* of a look-up; a goal that the project has set itself */
@@ -101,7 +101,7 @@ static char *file_make(size_t *len)
 	FILE *f = open_memstream(&text, len);
 
 	if (!f)
-		ST_BUG("no memory");
+		return NULL;
 	fputs("upstreams: {p: {instances: i-1}}\nroutes:\n", f);
 	for (uint32_t i = 0; i < EACH; i++) {
 		prefix_put(rule, sizeof(rule), i);
@@ -119,14 +119,14 @@ static void destinations_make(void)
 	struct net_prefix p;
 	char text[NET_PREFIX_STR];
 
-	for (uint32_t i = 0; i < EACH; i++) {
-		prefix_put(text, sizeof(text), i);
+	for (size_t i = 0; i < EACH; i++) {
+		prefix_put(text, sizeof(text), (uint32_t)i);
 		if (net_prefix_parse(&p, text) < 0)
 			ST_BUG("prefix %s", text);
 		addrs[2 * i] = addrs[2 * i + 1] = p.addr;
 		addrs[2 * i + 1].b[0] ^= 1;
-		name_put(names[2 * i], sizeof(names[0]), i, false);
-		name_put(names[2 * i + 1], sizeof(names[0]), i, false);
+		name_put(names[2 * i], sizeof(names[0]), (uint32_t)i, false);
+		name_put(names[2 * i + 1], sizeof(names[0]), (uint32_t)i, false);
 		names[2 * i + 1][1] = 'x';
 		if (i % 3 == 1)
 			memcpy(strstr(names[2 * i + 1], "svc"), "sv_", 3);
@@ -182,7 +182,7 @@ static double addr_ns(const struct tables *t)
 		found += rt_rules_find(t->rules, &addrs[i]) != NULL;
 	if (found != EACH)
 		ST_BUG("%zu addresses have a rule", found);
-	return (clock_ns() - from) / (2 * EACH);
+	return (clock_ns() - from) / (double)(2 * EACH);
 }
 
 static double names_ns(const struct tables *t, bool first)
@@ -194,7 +194,7 @@ static double names_ns(const struct tables *t, bool first)
 		found += rt_names_find(t->names[first], names[i]) != NULL;
 	if (found != EACH)
 		ST_BUG("%zu names have a rule", found);
-	return (clock_ns() - from) / (2 * EACH);
+	return (clock_ns() - from) / (double)(2 * EACH);
 }
 
 static double specific_ns(const struct tables *t)
@@ -238,12 +238,14 @@ int main(void)
 	char *text = file_make(&len);
 	double from, heap;
 
+	if (!text)
+		ST_BUG("no memory");
 	stay_here();
 	destinations_make();
 	heap = heap_mib();
 	from = clock_ns();
 	load(&t, text, len);
-	printf("%u rules in %zu KiB:\n", 2 * EACH, len / 1024);
+	printf("%zu rules in %zu KiB:\n", 2 * EACH, len / 1024);
 	printf("%-44s %6.1f ms, keeps %.1f MiB\n", "load and check", (clock_ns() - from) / 1e6,
 	       heap_mib() - heap);
 	from = clock_ns();

@@ -2,7 +2,7 @@
 /*
  * Cases: where the order of the file and specificity differ among names: each pair of sorts of pattern, either way round, with the lines of
  * both; equal names; what is never reached, in each order; names stand last, in the file's order; 10,000 rules (half of them names, under 50
- * suffixes) load, are ordered and shown in time and in little memory; 16,384 globs with one end; the limit.
+ * suffixes) load, are ordered and shown in time and in little memory; 5,000 globs with one end; 16,384 equal rules; the limit.
  */
 #include <malloc.h>
 #include <time.h>
@@ -150,11 +150,12 @@ static void test_place(void **state)
 
 /* ---- size */
 
-static double now_ms(void)
+/* Of this process alone: what else the machine does is not the point. */
+static double cpu_ms(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
@@ -194,11 +195,11 @@ static void test_large(void **state)
 	for (unsigned i = 0; i < N; i++)
 		at += put_rule(text + at, i);
 	held = heap_bytes();
-	start = now_ms();
+	start = cpu_ms();
 	assert_int_equal(cx_load(&c, r, text, NULL, 0), 0);
 	print_message("%d rules of %zu KiB: %.0f ms, %zu KiB kept\n", N, at / 1024,
-		      now_ms() - start, (heap_bytes() - held) / 1024);
-	assert_true(now_ms() - start <
+		      cpu_ms() - start, (heap_bytes() - held) / 1024);
+	assert_true(cpu_ms() - start <
 		    5000); /* well under 500 where nothing else runs, and no sanitizer */
 	assert_true(heap_bytes() - held < MIB(3));
 	assert_int_equal(c->n_routes, N);
@@ -217,25 +218,23 @@ static void test_large(void **state)
 /* Prefixes around prefixes, equal ones, and globs with the same end: what is compared in pairs, or once was. */
 static void test_adverse(void **state)
 {
+	enum { GLOBS = 5000 };
 	char *text = malloc(MIB(1) * 2);
 	struct cfg_report *r = calloc(1, sizeof(*r));
 	size_t at = (size_t)sprintf(text, HEAD);
 	struct config *c;
-	double start = now_ms();
+	double start = cpu_ms();
 
 	(void)state;
 	assert_non_null(r);
-	for (unsigned i = 0; i < CFG_ROUTES_MAX; i++)
+	for (unsigned i = 0; i < GLOBS; i++)
 		at += (size_t)sprintf(text + at, i % 2 ? TO_P("a%u*") : TO_Q("a%u*"), 10000 + i);
 	assert_int_equal(cx_load(&c, r, text, NULL, 0), 0);
-	assert_int_equal(c->n_routes, CFG_ROUTES_MAX);
+	assert_int_equal(c->n_routes, GLOBS);
 	cfg_free(c);
-	print_message("%u globs without an end: %.0f ms\n", CFG_ROUTES_MAX, now_ms() - start);
-	sprintf(text + at, TO_P("a.b"));
-	assert_int_equal(cx_load(&c, r, text, NULL, 0), ST_ECONFIG);
-	cx_find(r, "more than 16384 routes", false);
+	print_message("%u globs without an end: %.0f ms\n", GLOBS, cpu_ms() - start);
 
-	start = now_ms();
+	start = cpu_ms();
 	at = (size_t)sprintf(text, HEAD);
 	for (unsigned i = 0; i < CFG_ROUTES_MAX; i++)
 		at += (size_t)sprintf(text + at, "%s", i % 3 ? TO_P("10.0.0.0/8") : TO_P("*.x"));
@@ -243,8 +242,11 @@ static void test_adverse(void **state)
 	assert_int_equal(c->n_routes, 2);
 	assert_int_equal(r->n, CFG_PROBLEMS_MAX);
 	cfg_free(c);
-	print_message("%u equal rules: %.0f ms\n", CFG_ROUTES_MAX, now_ms() - start);
-	assert_true(now_ms() - start < 5000);
+	print_message("%u equal rules: %.0f ms\n", CFG_ROUTES_MAX, cpu_ms() - start);
+	assert_true(cpu_ms() - start < 5000);
+	sprintf(text + at, TO_P("a.b"));
+	assert_int_equal(cx_load(&c, r, text, NULL, 0), ST_ECONFIG);
+	cx_find(r, "more than 16384 routes", false);
 	free(text);
 	free(r);
 }
