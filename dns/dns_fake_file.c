@@ -42,7 +42,7 @@ struct dns_fakes_file {
 	dns_fakes_next_fn *next;
 	void *arg;
 	int fd;		   /* to append; -1: the next rewrite opens it */
-	uint32_t appended; /* lines since the last rewrite */
+	uint32_t appended; /* lines since the last rewrite, or that later ones override */
 	bool dirty;	   /* the file is not what a rewrite would write */
 };
 
@@ -64,6 +64,18 @@ static const char *index_read(const char *line, unsigned *index)
 	return end + 1;
 }
 
+/* Names that the map has now */
+static uint32_t names(const struct dns_fakes_file *file)
+{
+	const void *pos = NULL;
+	unsigned index;
+	uint32_t n = 0;
+
+	while (file->next(file->arg, &pos, &index))
+		n++;
+	return n;
+}
+
 /* The line at *@p, which moves behind it. NULL: it is too long, holds a NUL or has no end */
 static const char *line_cut(const char **p, const char *end, char out[LINE_MAX_BYTES + 1])
 {
@@ -83,7 +95,7 @@ static int lines_read(struct dns_fakes_file *file, const char *p, const char *en
 		      dns_fakes_line_fn *line)
 {
 	char text[LINE_MAX_BYTES + 1];
-	unsigned bad = 0, index;
+	unsigned bad = 0, good = 0, index;
 	int r;
 
 	while (p < end) {
@@ -94,8 +106,9 @@ static int lines_read(struct dns_fakes_file *file, const char *p, const char *en
 		if (r == ST_ENOMEM)
 			return r;
 		bad += r < 0;
-		file->appended++;
+		good += r == 0;
 	}
+	file->appended = good - names(file);
 	if (bad == 0)
 		return 0;
 	log_warn("dns: %u damaged line%s of %s left out", bad, bad == 1 ? "" : "s",
@@ -273,7 +286,7 @@ int dns_fakes_file_new(struct dns_fakes_file **out, const char *path,
 		free(file);
 		return r == ST_ENOMEM ? r : 0;
 	}
-	if (file->dirty || file->appended > APPENDED_MAX || file->appended == 0) {
+	if (file->dirty || file->appended > APPENDED_MAX) {
 		if (rewrite(file) < 0)
 			file->dirty = true; /* told; tried again with the first name */
 	} else {

@@ -260,6 +260,46 @@ static void later_lines_override_earlier_ones(void **state)
 	dns_fakes_free(f);
 }
 
+static ino_t inode(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(t.path, &st), 0);
+	return st.st_ino;
+}
+
+/* @n lines, of which each index has @n / @names */
+static void write_many(unsigned n, unsigned names)
+{
+	FILE *f = fopen(t.path, "w");
+
+	assert_non_null(f);
+	fputs("ssm-tun fake map 1 198.18.0.0/16\n", f);
+	for (unsigned i = 0; i < n; i++)
+		fprintf(f, "%u n%u.test\n", i % names, i);
+	fclose(f);
+}
+
+static void only_overridden_lines_are_compacted_away(void **state)
+{
+	struct dns_fakes *f;
+	ino_t old;
+
+	(void)state;
+	write_many(DNS_FAKES_MAX, DNS_FAKES_MAX);
+	old = inode();
+	f = open_map(); /* full, and as short as it can be */
+	assert_int_equal(dns_fakes_count(f), DNS_FAKES_MAX);
+	assert_true(inode() == old);
+	dns_fakes_free(f);
+	assert_true(inode() == old);
+	write_many(40000, 100);
+	f = open_map();
+	assert_int_equal(dns_fakes_count(f), 100);
+	assert_int_equal(lines_of_map(), 101);
+	dns_fakes_free(f);
+}
+
 static void damaged_lines_are_left_out_and_told_once(void **state)
 {
 	struct dns_fakes *f;
@@ -379,6 +419,7 @@ int main(void)
 		CASE(the_map_outlives_a_restart),
 		CASE(the_map_outlives_a_kill),
 		CASE(later_lines_override_earlier_ones),
+		CASE(only_overridden_lines_are_compacted_away),
 		CASE(damaged_lines_are_left_out_and_told_once),
 		CASE(another_range_or_kind_is_set_aside),
 		CASE(what_is_no_file_of_ours_is_left_alone),
