@@ -77,16 +77,16 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 
 int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_ms)
 {
-	size_t i = 0;
-
 	loop_timer_cancel(loop, timer);
-	while (i < TIMERS_MAX && timers[i])
-		i++;
-	ST_ASSERT(i < TIMERS_MAX);
-	timers[i] = timer;
-	timer->pos = i + 1;
 	timer->at_ms = at_ms;
-	return 0;
+	for (size_t i = 0; i < TIMERS_MAX; i++) {
+		if (timers[i])
+			continue;
+		timers[i] = timer;
+		timer->pos = i + 1;
+		return 0;
+	}
+	ST_BUG("dns/ has more timers");
 }
 
 static void clock_advance(uint64_t ms)

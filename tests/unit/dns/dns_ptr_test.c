@@ -54,7 +54,7 @@ static void other_names(void **state)
 		"ip6.arpa",
 		"1." SIX "ip6.arpa",
 		SIX "ip6.arp",
-		SIX,
+		"1.2.ip6.arpa",
 		"g" SIX "ip6.arpa",
 		"10" SIX "ip6.arpa",
 	};
