@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* dns_forward_internal.h - what dns_forward.c (asks, resolvers) and dns_forward_net.c (sockets of an ask) ask of each other */
+/* dns_forward_internal.h - what dns_forward.c (resolvers, turns), dns_forward_ask.c (one ask) and dns_forward_net.c (its sockets) ask of each other */
 #ifndef DNS_DNS_FORWARD_INTERNAL_H
 #define DNS_DNS_FORWARD_INTERNAL_H
 
@@ -84,7 +84,24 @@ int fwd_udp_send(struct fwd_ask *ask, const struct fwd_try *t);
 int fwd_tcp_start(struct fwd_ask *ask, uint32_t i);
 void fwd_close(struct fwd_ask *ask, unsigned sock); /* FWD_*; not open is fine */
 
-/* ---- dns_forward.c: the ask may be gone after each of these */
+/* ---- dns_forward.c */
+
+bool fwd_same_endpoint(const struct net_endpoint *a, const struct net_endpoint *b);
+/** fwd_resolver_find() - NULL: it is not in the list (any more) */
+struct fwd_resolver *fwd_resolver_find(struct dns_forwards *f, const struct net_endpoint *at);
+void fwd_resolver_down(struct dns_forwards *f, const struct net_endpoint *at, const char *why);
+void fwd_resolver_heard(struct dns_forwards *f, const struct net_endpoint *at);
+
+/* ---- dns_forward_ask.c; the ask may be gone after fwd_ask_go() and those below */
+
+void fwd_ask_tries(struct fwd_ask *ask); /* the list as it is now, nobody asked */
+void fwd_ask_go(struct fwd_ask *ask);	 /* asks the next resolver */
+/** fwd_ask_restart() - by another list, soon: from the loop */
+void fwd_ask_restart(struct fwd_ask *ask);
+loop_fn fwd_ask_rings;			/* of its timer */
+void fwd_ask_free(struct fwd_ask *ask); /* without a callback */
+/** fwd_ask_give_up() - ends with what was kept, else with @err and @text */
+void fwd_ask_give_up(struct fwd_ask *ask, int err, const char *text);
 
 /** fwd_answer() - @msg came from @from over @sock; anything, not checked */
 void fwd_answer(struct fwd_ask *ask, const struct net_endpoint *from, unsigned sock, uint8_t *msg,

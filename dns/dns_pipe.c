@@ -26,8 +26,6 @@
 
 #include "base/err.h"
 #include "base/handle.h"
-#include "base/log.h"
-#include "base/text.h"
 
 /* ---- the end of an ask */
 
@@ -106,110 +104,6 @@ void pipe_refused(struct pipe_flight *f, const char *text)
 	ask_fail(f->ask, ST_ECLOSED, text);
 }
 
-/* ---- resolvers */
-
-static struct pipe_resolver *resolver_find(struct dns_pipes *p, const struct dns_via *via)
-{
-	list_for_each (it, &p->resolvers) {
-		struct pipe_resolver *r = container_of(it, struct pipe_resolver, node);
-
-		if (r->via.upstream == via->upstream &&
-		    r->via.resolver.port == via->resolver.port &&
-		    net_addr_eq(&r->via.resolver.addr, &via->resolver.addr))
-			return r;
-	}
-	return NULL;
-}
-
-static void resolver_free(struct dns_pipes *p, struct pipe_resolver *r)
-{
-	list_del(&r->node);
-	p->n_resolvers--;
-	free(r);
-}
-
-static bool resolver_unused(const struct pipe_resolver *r)
-{
-	return r->n_chans == 0 && list_empty(&r->asks);
-}
-
-/* Room for one more: those without channels are kept for their pause only, the one that failed first goes. */
-static bool resolver_room(struct dns_pipes *p)
-{
-	struct pipe_resolver *oldest = NULL;
-
-	if (p->n_resolvers < DNS_PIPES_MAX)
-		return true;
-	list_for_each (it, &p->resolvers) {
-		struct pipe_resolver *r = container_of(it, struct pipe_resolver, node);
-
-		if (resolver_unused(r) && (!oldest || r->retry_at_ms < oldest->retry_at_ms))
-			oldest = r;
-	}
-	if (oldest)
-		resolver_free(p, oldest);
-	return oldest;
-}
-
-static bool resolver_pauses(const struct dns_pipes *p, const struct pipe_resolver *r)
-{
-	return r->backoff_ms && loop_now_ms(p->loop) < r->retry_at_ms;
-}
-
-/* Is there room for one more channel? The one idle for longest gives way. */
-static bool chan_room(struct dns_pipes *p)
-{
-	struct pipe_chan *oldest = NULL;
-
-	if (p->n_chans < DNS_PIPES_MAX)
-		return true;
-	list_for_each (rit, &p->resolvers) {
-		list_for_each (it, &container_of(rit, struct pipe_resolver, node)->chans) {
-			struct pipe_chan *ch = container_of(it, struct pipe_chan, node);
-
-			if (ch->n_flights == 0 && (!oldest || ch->used_ms < oldest->used_ms))
-				oldest = ch;
-		}
-	}
-	if (oldest)
-		pipe_chan_kill(oldest);
-	return oldest;
-}
-
-static int resolver_get(struct dns_pipes *p, const struct dns_via *via, struct pipe_resolver **out)
-{
-	struct pipe_resolver *r = resolver_find(p, via);
-
-	*out = r;
-	if (r)
-		return r->n_chans > 0 || resolver_pauses(p, r) || chan_room(p) ? 0 : ST_EFULL;
-	if (!chan_room(p) || !resolver_room(p))
-		return ST_EFULL;
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		return ST_ENOMEM;
-	r->via = *via;
-	list_init(&r->chans);
-	list_init(&r->asks);
-	list_push_back(&p->resolvers, &r->node);
-	p->n_resolvers++;
-	*out = r;
-	return 0;
-}
-
-static void resolver_failed(struct dns_pipes *p, struct pipe_resolver *r, const char *text)
-{
-	char where[NET_ENDPOINT_STR];
-	uint64_t now_ms = loop_now_ms(p->loop);
-
-	r->backoff_ms = r->backoff_ms ? MIN(r->backoff_ms * 2, PIPE_BACKOFF_MAX_MS)
-				      : PIPE_BACKOFF_MS;
-	r->retry_at_ms = now_ms + r->backoff_ms;
-	text_copy(r->text, sizeof(r->text), text);
-	log_limited(now_ms, LOG_DEBUG, "dns: resolver %s: %s; not dialled for %u ms",
-		    net_endpoint_str(where, &r->via.resolver), r->text, r->backoff_ms);
-}
-
 /* ---- which channel */
 
 static bool ask_is_on(const struct pipe_ask *ask, const struct pipe_chan *ch)
@@ -257,13 +151,13 @@ static struct pipe_chan *chan_dial(struct pipe_ask *ask)
 	struct pipe_chan *ch;
 	int err;
 
-	if (r->n_chans == PIPE_CHANS_MAX || !chan_room(ask->pipes))
+	if (r->n_chans == PIPE_CHANS_MAX || !pipe_chan_room(ask->pipes))
 		return NULL;
 	err = pipe_chan_new(ask->pipes, r, &ch);
 	if (err == 0)
 		return ch;
-	resolver_failed(ask->pipes, r,
-			err == ST_ENOENT ? "its upstream is not there" : st_strerror(err));
+	pipe_resolver_failed(ask->pipes, r,
+			     err == ST_ENOENT ? "its upstream is not there" : st_strerror(err));
 	return NULL;
 }
 
@@ -272,7 +166,7 @@ static bool ask_place(struct pipe_ask *ask, bool again)
 {
 	struct pipe_chan *ch = chan_best(ask, false);
 
-	if (!ch && (again || !resolver_pauses(ask->pipes, ask->r)))
+	if (!ch && (again || !pipe_resolver_pauses(ask->pipes, ask->r)))
 		ch = chan_dial(ask);
 	if (!ch)
 		ch = chan_best(ask, true);
@@ -331,7 +225,7 @@ void pipe_chan_lost(struct pipe_chan *ch, const char *text)
 	struct list asks;
 
 	if (!ch->answered)
-		resolver_failed(p, r, text);
+		pipe_resolver_failed(p, r, text);
 	list_init(&asks);
 	flights_end(&ch->sent, &asks);
 	flights_end(&ch->unsent, &asks);
@@ -353,7 +247,7 @@ static void hedge(struct pipe_flight *f)
 			return;
 	}
 	ch = chan_best(ask, false);
-	if (!ch && !resolver_pauses(ask->pipes, ask->r))
+	if (!ch && !pipe_resolver_pauses(ask->pipes, ask->r))
 		ch = chan_dial(ask);
 	if (ch)
 		ask_put_on(ask, ch);
@@ -434,7 +328,7 @@ int dns_pipe_ask(struct dns_pipes *p, handle *out, const struct dns_via *via, co
 		return ST_EFORMAT;
 	if (len > PIPE_BYTES_MAX - p->bytes)
 		return ST_EFULL;
-	if ((err = resolver_get(p, via, &r)) < 0 || (err = ask_new(p, r, msg, len, &ask)) < 0)
+	if ((err = pipe_resolver_get(p, via, &r)) < 0 || (err = ask_new(p, r, msg, len, &ask)) < 0)
 		goto out;
 	ask->done = done;
 	ask->arg = arg;
@@ -471,8 +365,8 @@ static void reap(void *arg, uint64_t now_ms)
 	list_for_each (it, &p->resolvers) {
 		struct pipe_resolver *r = container_of(it, struct pipe_resolver, node);
 
-		if (resolver_unused(r) && !r->backoff_ms)
-			resolver_free(p, r);
+		if (pipe_resolver_unused(r) && !r->backoff_ms)
+			pipe_resolver_free(p, r);
 	}
 }
 
@@ -514,7 +408,7 @@ void dns_pipes_free(struct dns_pipes *p)
 		struct pipe_resolver *r = container_of(it, struct pipe_resolver, node);
 
 		chans_kill(r);
-		resolver_free(p, r);
+		pipe_resolver_free(p, r);
 	}
 	reap(p, 0);
 	loop_task_cancel(&p->tell);
@@ -534,7 +428,7 @@ void dns_pipes_drop(struct dns_pipes *p, uint32_t upstream)
 			ask_fail(container_of(r->asks.head.next, struct pipe_ask, node), ST_ECLOSED,
 				 "its upstream is not there any more");
 		chans_kill(r);
-		resolver_free(p, r);
+		pipe_resolver_free(p, r);
 	}
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* dns_pipe_internal.h - what dns_pipe.c (asks, resolvers) and dns_pipe_chan.c (one channel) ask of each other */
+/* dns_pipe_internal.h - what dns_pipe.c (asks), dns_pipe_resolver.c and dns_pipe_chan.c (one channel) ask of each other */
 #ifndef DNS_DNS_PIPE_INTERNAL_H
 #define DNS_DNS_PIPE_INTERNAL_H
 
@@ -100,6 +100,18 @@ void pipe_chan_add(struct pipe_chan *ch, struct pipe_flight *f);
 /** pipe_flight_off() - nobody waits for it any more; not used is fine. A stalled channel without other flights is closed */
 void pipe_flight_off(struct pipe_flight *f);
 void pipe_chan_free(struct pipe_chan *ch); /* a DEAD one */
+
+/* ---- dns_pipe_resolver.c */
+
+/** pipe_resolver_get() - Return: 0 and *@out, which has a channel, pauses, or may have one; ST_EFULL; ST_ENOMEM */
+int pipe_resolver_get(struct dns_pipes *p, const struct dns_via *via, struct pipe_resolver **out);
+void pipe_resolver_free(struct dns_pipes *p, struct pipe_resolver *r); /* it is unused */
+bool pipe_resolver_unused(const struct pipe_resolver *r);
+/** pipe_resolver_failed() - @text says why, made safe; the pause begins, twice as long as the last */
+void pipe_resolver_failed(struct dns_pipes *p, struct pipe_resolver *r, const char *text);
+bool pipe_resolver_pauses(const struct dns_pipes *p, const struct pipe_resolver *r);
+/** pipe_chan_room() - is there room for one more channel? The one idle for longest gives way */
+bool pipe_chan_room(struct dns_pipes *p);
 
 /* ---- dns_pipe.c, called by the channel */
 
