@@ -325,7 +325,7 @@ static int set_at(const struct place *p, struct texts *t, const char *name,
 		return r == ST_EFULL ? refuse(why, "is larger than 64 KiB") : r;
 	if (same(&t->made, &t->now))
 		return 0;
-	if ((r = write_copy(name, p, &t->former)) < 0)
+	if (write_copy(name, p, &t->former) < 0)
 		return refuse(why, "is left alone: no copy of it can be kept");
 	if (place_write(p, &t->made) == 0)
 		return 1;

@@ -193,7 +193,8 @@ static struct fake_link *link_of(struct fake *f, int ifindex, sd_bus_error *erro
 	l->ifindex = ifindex;
 	l->default_route = -1;
 	memcpy(l->ifname, name, sizeof(name));
-	return f->links[f->n_links++] = l;
+	f->links[f->n_links++] = l;
+	return l;
 }
 
 /* ---- who may, and how slow ---- */
@@ -277,7 +278,7 @@ static int set_servers(sd_bus_message *m, struct fake *f, sd_bus_error *error, b
 
 	if ((r = setter_link(f, m, error, &l)) < 0)
 		return r;
-	if ((r = read_servers(m, ex, servers, &n)) < 0)
+	if (read_servers(m, ex, servers, &n) < 0)
 		return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Invalid DNS server");
 	memcpy(l->servers, servers, sizeof(servers));
 	l->n_servers = n;
@@ -421,13 +422,12 @@ static int flush_caches(sd_bus_message *m, void *arg, sd_bus_error *error)
 
 static int get_link(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
-	struct fake_link *l;
 	char text[16], *path = NULL;
 	int ifindex, r = sd_bus_message_read(m, "i", &ifindex);
 
 	if (r < 0)
 		return r;
-	if (!(l = link_of(arg, ifindex, error)))
+	if (!link_of(arg, ifindex, error))
 		return -ENOENT;
 	snprintf(text, sizeof(text), "%d", ifindex);
 	if ((r = sd_bus_path_encode(LINKS, text, &path)) >= 0)

@@ -28,7 +28,7 @@
 #include "keeper/keeper.h"
 #include "tun/tun.h"
 
-#define AWAIT_MS 10000 /* an event that comes in milliseconds, on a loaded machine */
+#define AWAIT_MS 10000U /* an event that comes in milliseconds, on a loaded machine */
 
 static char test_base[48], test_run[64];
 
