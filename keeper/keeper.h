@@ -85,10 +85,13 @@ int keep_note_daemon(int fd, pid_t pid);
 /** keep_note_device() - the device's name, before it is made; keep_note_rules(): rules will be added now */
 int keep_note_device(int fd, const char *device);
 int keep_note_rules(int fd);
-/** keep_note_fail_closed() - from now on a crash leaves rules and unreachable routes; @on false: no longer */
+/** keep_note_fail_closed() - from now on a crash leaves rules, routes, the nftables table and the journal until `down` or the next `up`; @on false: no
+ * longer. The resolver's settings are given back all the same: queries of the whole machine are caught by the rules that stay (system mode) and
+ * end at the unreachable routes, and a resolver that points to nobody would only add time */
 int keep_note_fail_closed(int fd, bool on);
 /** keep_filter() - our nftables table `ssm_tun` (the mark of our own connections is saved and restored by conntrack; answers of
- * connections that came from outside keep out of our rules) and net.ipv4.conf.all.src_valid_mark=1; @on false: both back.
+ * connections that came from outside, and connections that stood before it did, keep out of our rules) and
+ * net.ipv4.conf.all.src_valid_mark=1; @on false: both back. Wants the device's name, and to stand before the rules do.
  * Return also: ST_EUNSUPPORTED (this kernel has no nftables, or no conntrack); ST_ESYS (logged with the sysctl to change) */
 int keep_filter(int fd, bool on);
 /** keep_dns_suffix() - one more suffix (normal, base/dname.h) for the next keep_dns_set(). ST_EFULL beyond KEEP_SUFFIXES_MAX; ST_EINVAL */

@@ -291,6 +291,24 @@ static void fail_closed(void **state)
 	}
 }
 
+/* Half of it is not done. */
+static void no_sysctl(void **state)
+{
+	int pid, fd = keeper(&pid);
+	struct keep_journal j;
+
+	(void)state;
+	run("mkdir -p %s/empty && mount --bind %s/empty /proc/sys/net/ipv4/conf/all", test_base,
+	    test_base);
+	assert_int_equal(keep_filter(fd, true), ST_ESYS);
+	assert_false(has_table());
+	run("umount /proc/sys/net/ipv4/conf/all");
+	assert_int_equal(keep_journal_read("one", &j), 0);
+	assert_false(j.filter);
+	end_keeper(fd, pid);
+	assert_string_equal(content(SYSCTL), "0\n");
+}
+
 /* ---- what it is for ---- */
 
 static bool own_connects(int wait_ms)
@@ -361,8 +379,8 @@ static void stood_before(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(on_and_off),      TEST(daemon_dies),  TEST(all_are_killed), TEST(fail_closed),
-		TEST(own_connections), TEST(servers_here), TEST(stood_before),
+		TEST(on_and_off), TEST(daemon_dies),	 TEST(all_are_killed), TEST(fail_closed),
+		TEST(no_sysctl),  TEST(own_connections), TEST(servers_here),   TEST(stood_before),
 	};
 	const struct CMUnitTest none[] = { cmocka_unit_test(needs_rights) };
 

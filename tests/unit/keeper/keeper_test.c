@@ -755,6 +755,20 @@ static void journals_not_to_be_trusted(void **state)
 		"pid\":7,"
 		"\"keeper_start\":8,\"uid\":9,\"rules\":1}",
 	};
+	/* What came later: absent is fine, wrong is not. */
+	static const char *const later_bad[] = {
+		"\"fail_closed\":1",
+		"\"filter\":null",
+		"\"src_valid_mark\":2",
+		"\"src_valid_mark\":\"0\"",
+		"\"src_valid_mark\":-2",
+		"\"resolver\":5",
+		"\"resolver\":-1",
+		"\"servers\":\"1.1.1.1\"",
+		"\"servers\":[\"x\"]",
+		"\"servers\":[1]",
+		"\"servers\":[\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\"]",
+	};
 	const char *path = path_of("one", "journal");
 	char other[64], large[8192];
 	struct keep_journal j;
@@ -765,6 +779,14 @@ static void journals_not_to_be_trusted(void **state)
 	assert_int_equal(keep_journal_read("one", &j), 0);
 	assert_int_equal(j.daemon_pid, 5);
 	assert_int_equal(j.keeper_start, 8);
+	assert_int_equal(j.src_valid_mark, -1);
+	assert_false(j.fail_closed || j.filter || j.resolver || j.servers[0].family);
+	for (size_t i = 0; i < ARRAY_LEN(later_bad); i++) {
+		snprintf(large, sizeof(large), "%.*s,%s}", (int)strlen(GOOD) - 1, GOOD,
+			 later_bad[i]);
+		write_file(path, large);
+		assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		write_file(path, bad[i]);
 		assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
