@@ -52,17 +52,17 @@ static void other_names(void **state)
 		"4.3.2.1",
 		"4.3.2.1.",
 		"ip6.arpa",
-		"1." SIX "ip6.arpa",
-		SIX "ip6.arp",
 		"1.2.ip6.arpa",
-		"g" SIX "ip6.arpa",
-		"10" SIX "ip6.arpa",
 	};
 	struct net_addr a;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		assert_false(dns_ptr_addr(&a, rows[i]));
+	assert_false(dns_ptr_addr(&a, "1." SIX "ip6.arpa"));
+	assert_false(dns_ptr_addr(&a, "g" SIX "ip6.arpa"));
+	assert_false(dns_ptr_addr(&a, "10" SIX "ip6.arpa"));
+	assert_false(dns_ptr_addr(&a, SIX "ip6.arp"));
 	for (const char *p = SIX "ip6.arpa" + 1; *p;
 	     p++) /* each name that lacks some of its start */
 		assert_false(dns_ptr_addr(&a, p));
