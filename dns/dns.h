@@ -83,7 +83,7 @@ struct dns_verdict {
 };
 
 struct dns_hooks {
-	/* the rule of @name: lower case, without its last dot, A-labels */
+	/* the rule of @name: lower case, without its last dot, A-labels; "" is the root, and a byte that no host name has is \001 */
 	void (*judge)(void *arg, const char *name, struct dns_verdict *out);
 	/* connect to a resolver by TCP. Return: 0 and *@out; ST_ENOMEM; ST_ENOENT (no such upstream now) */
 	int (*dial)(void *arg, const struct dns_via *via, struct dns_stream *out,
@@ -114,8 +114,8 @@ struct dns_opts {
 
 struct dns;
 
-/** dns_new() - reads the fake map; one that is damaged or of another range is told, set aside and begun anew
- * Return: 0; ST_ENOMEM; ST_ESYS */
+/** dns_new() - reads the fake map: damaged lines are left out and told, one of another kind or range is told, set aside (PATH.old) and begun
+ * anew, one that may not be read is told and then not kept. Return: 0; ST_ENOMEM */
 int dns_new(struct dns **out, const struct dns_opts *opts);
 void dns_free(
 	struct dns *d); /* no reply follows; the map is written if it has changed. NULL is fine */
@@ -137,7 +137,8 @@ struct dns_ask {
 	struct dns_via relay_to;
 };
 
-/* The answer: @len bytes, valid during the call; 0: none is due (garbage, or the asker's budget is over) */
+/* The answer: @len bytes, valid during the call or until a dns_query() inside it; 0: none is due (what has no header, an answer, or no memory).
+ * A budget that is over is answered SERVFAIL, or by the fake address that the name has. */
 typedef void dns_reply_fn(void *arg, const uint8_t *msg, size_t len);
 
 /**
