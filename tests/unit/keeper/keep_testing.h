@@ -145,6 +145,30 @@ static inline void end_keeper(int fd, int pid)
 	reap(pid, 0);
 }
 
+static inline unsigned long switches(int pid)
+{
+	char path[64];
+	const char *text;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	text = strstr(content(path), "voluntary_ctxt_switches:");
+	assert_non_null(text);
+	return strtoul(strchr(text, ':') + 1, NULL, 10);
+}
+
+/* Does it wake up for nothing for 700 ms? Some tries: what it was just asked to do may still come, on a loaded machine late. */
+static inline bool sleeps(int pid)
+{
+	for (int i = 0; i < 8; i++) {
+		const unsigned long before = switches(pid);
+
+		poll(NULL, 0, 700);
+		if (switches(pid) == before)
+			return true;
+	}
+	return false;
+}
+
 /* Stands for all the tests where there are no rights to run them. */
 static inline void needs_rights(void **state)
 {
