@@ -777,7 +777,7 @@ static void the_rest_has_a_limit(void **state)
 	fill_until_stuck(c);
 	dir_shutdown(dir, c);
 	dir_close(dir, c);
-	end_ms = loop_now_ms(loop) + 3 * BUDGET_MS + 50;
+	end_ms = loop_now_ms(loop) + (uint64_t)3 * BUDGET_MS + 50;
 	while (loop_now_ms(loop) < end_ms)
 		turn();
 	assert_int_equal(far_end(far), ECONNRESET);
