@@ -174,7 +174,8 @@ struct daemon {
 	int keeper_fd, signal_fd, monitor_fd;
 	int clone_fd; /* /dev/net/tun, opened as root; -1 once the device has it */
 	loop_watch keeper_watch, signal_watch, monitor_watch, tun_watch;
-	struct loop_timer start_timer, routes_timer;
+	struct loop_timer start_timer, routes_timer, look_timer;
+	unsigned looks;	   /* for the resolvers of this machine, since its network has changed */
 	char trouble[600]; /* why the last upstream could not be made; "" */
 	uint8_t *packet;   /* one packet from the device */
 };

@@ -118,19 +118,16 @@ int daemon_net_filter(struct daemon *d, const struct config *c)
 	int r = keep_filter(d->keeper_fd, on);
 	if (r == 0) {
 		d->filter = on;
+		d->filter_told = false;
 		return 0;
 	}
-	if (want == POLICY_FILTER_MUST) {
+	if (want == POLICY_FILTER_MUST && !d->filter_told)
 		log_error(
 			"system mode: rp_filter is 1 on the way out, so answers to this program's "
 			"own connections are dropped unless nftables may mark them, and it can't "
-			"be used here (%s): set net.ipv4.conf.all.rp_filter=2, or 0 for all and "
-			"each "
-			"interface, by sysctl",
+			"be used here (%s): set net.ipv4.conf.all.rp_filter=2 by sysctl",
 			st_strerror(r));
-		return ST_EUNSUPPORTED;
-	}
-	if (on && !d->filter_told)
+	else if (on && !d->filter_told)
 		log_warn(
 			"nftables can't be used here (%s): %s", st_strerror(r),
 			c->system || c->forward
@@ -139,7 +136,7 @@ int daemon_net_filter(struct daemon *d, const struct config *c)
 				  "prefix "
 				  "are not reached");
 	d->filter_told = d->filter_told || on;
-	return 0;
+	return want == POLICY_FILTER_MUST ? ST_EUNSUPPORTED : 0;
 }
 
 static int no_foreign_rules(void)
@@ -214,21 +211,42 @@ int daemon_net_engage(struct daemon *d)
 	return r < 0 ? r : daemon_net_set_table(d, &t);
 }
 
+static void bring_up_to_date(struct daemon *d)
+{
+	if (daemon_net_policy(d) < 0)
+		log_warn("the routes could not be brought up to date with this machine's");
+}
+
+/* A network's resolvers are known a while after its address: DHCP's client tells the kernel first. */
+static const uint32_t look_again_ms[] = { 2000, 8000 }; /* ours */
+
+static void on_look_again(void *arg, uint64_t now_ms)
+{
+	struct daemon *d = arg;
+
+	if (d->phase == DAEMON_STOPPING)
+		return;
+	if (daemon_dns_look(d))
+		bring_up_to_date(d);
+	if (++d->looks < ARRAY_LEN(look_again_ms))
+		loop_timer_set(d->loop, &d->look_timer, now_ms + look_again_ms[d->looks]);
+}
+
 static void on_routes_settled(void *arg, uint64_t now_ms)
 {
 	struct daemon *d = arg;
 
-	(void)now_ms;
 	if (d->phase == DAEMON_STOPPING)
 		return;
 	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)
 		if (d->upstreams[i].tnl)
 			tnl_upstream_hurry(d->upstreams[i].tnl);
-	if (!d->filter && daemon_net_filter(d, d->plan.config) < 0)
-		log_warn("system mode goes on, and this program's own connections may be lost");
+	if (!d->filter)
+		daemon_net_filter(d, d->plan.config);
 	daemon_dns_look(d);
-	if (daemon_net_policy(d) < 0)
-		log_warn("the routes could not be brought up to date with this machine's");
+	bring_up_to_date(d);
+	d->looks = 0;
+	loop_timer_set(d->loop, &d->look_timer, now_ms + look_again_ms[0]);
 }
 
 static void on_netlink(void *arg, uint32_t events, uint64_t now_ms)
@@ -243,6 +261,7 @@ static void on_netlink(void *arg, uint32_t events, uint64_t now_ms)
 static int watch_network(struct daemon *d)
 {
 	loop_timer_init(&d->routes_timer, on_routes_settled, d);
+	loop_timer_init(&d->look_timer, on_look_again, d);
 	if ((d->monitor_fd = tun_monitor_open()) < 0)
 		return d->monitor_fd;
 	return loop_fd_add(d->loop, &d->monitor_watch, d->monitor_fd, EPOLLIN, on_netlink, d);
@@ -327,6 +346,7 @@ void daemon_net_close(struct daemon *d)
 {
 	if (d->monitor_fd >= 0) {
 		loop_timer_cancel(d->loop, &d->routes_timer);
+		loop_timer_cancel(d->loop, &d->look_timer);
 		loop_fd_del(d->loop, &d->monitor_watch);
 		close(d->monitor_fd);
 	}
