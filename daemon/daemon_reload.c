@@ -112,13 +112,14 @@ static int check(struct reload *r, const struct config *next)
 
 /* ---- making what is new */
 
-/* The slot whose sessions serve @cfg as they are; NULL: none. */
+/* The slot whose sessions serve @cfg as they are; NULL: none. One that has failed for good is made anew: what was wrong may be mended. */
 static struct upstream *find_same(struct daemon *d, const struct cfg_upstream *cfg)
 {
 	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++) {
 		struct upstream *u = &d->upstreams[i];
 
-		if (u->slot == SLOT_USED && u->cfg && daemon_diff_upstream(u->cfg, cfg))
+		if (u->slot == SLOT_USED && u->cfg && u->state != TNL_FAILED &&
+		    daemon_diff_upstream(u->cfg, cfg))
 			return u;
 	}
 	return NULL;
@@ -151,6 +152,7 @@ static int make_upstream(struct reload *r, const struct cfg_upstream *cfg, struc
 static int make_upstreams(struct reload *r)
 {
 	struct plan *p = &r->d->plan;
+	size_t made = 0;
 
 	for (size_t i = 0; i < p->config->n_upstreams; i++) {
 		const struct cfg_upstream *cfg = &p->config->upstreams[i];
@@ -161,8 +163,11 @@ static int make_upstreams(struct reload *r)
 			r->kept[u - r->d->upstreams] = true;
 		else if ((err = make_upstream(r, cfg, &u)) < 0)
 			return err;
+		else
+			made++;
 		p->slots[i] = (uint32_t)(u - r->d->upstreams);
 	}
+	r->counts.changed = made - r->counts.added; /* those that had failed count, too */
 	return 0;
 }
 
