@@ -130,6 +130,7 @@ class Lab:
         self.upstream_changes, self.config_changes = {}, {}
         self.sshd_port, self.host_id = 22, HOST_ID
         self.counter = 0
+        self.resolved_rows = list  # what systemd-resolved was told, where a scenario plays it (world.py)
         self.bin = ROOT + "/bin"
         self.env = {"PATH": self.bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": ROOT + "/root", "LANG": "C.UTF-8",
                     "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=%s" % os.environ.get("E2E_LEAKS", "1")}
@@ -533,7 +534,7 @@ Subsystem sftp internal-sftp
         if "/run/ssm-tun/lock" in files:
             files.remove("/run/ssm-tun/lock")  # stays by intent: a lock whose file is removed is held by two
         return {"network": netns.net_picture(),
-                "host": netns.host_picture(),
+                "host": netns.host_picture(), "resolved": self.resolved_rows(),
                 "sockets": [s for s in netns.listening_sockets() if "ssm-tun" in s or not s.startswith("unix")],
                 "files": sorted(files), "processes": sorted(netns.processes().values())}
 

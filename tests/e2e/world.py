@@ -8,13 +8,12 @@ nothing in it knows the private zones. All three resolvers are dnsplay.py, each 
 import ipaddress
 import json
 import os
-import re
+import secrets
 import shutil
 import socket
 import struct
-import subprocess
-import sys
 import threading
+import time
 
 import netns
 from lab import LINK_C, ROOT, V4, V6, Skip, check
@@ -28,6 +27,7 @@ RESOLVER_1, RESOLVER_2 = "169.254.169.253", "10.77.0.2"  # the default, and an a
 STACK_DNS = "198.18.0.2"
 FAKE = ipaddress.ip_network("198.18.0.0/16")
 STUB = "127.0.0.53"
+VPC6 = ipaddress.ip_network("fd77::/16")
 
 TABLE_1 = {
     "db.one.internal": {"A": [V4], "AAAA": [V6], "TXT": ["the first"], "ttl": 60},
@@ -131,8 +131,8 @@ class World:
 
     def config(self, routes=None, dns=None, one=None, two=None, **more):
         lab = self.lab
-        upstreams = {"one": lab.upstream(ipv6=True, **(one or {})),
-                     "two": lab.upstream(instances=["vpc-2"], resolver=RESOLVER_2, **(two or {}))}
+        upstreams = {"one": lab.upstream(**{"ipv6": True, **(one or {})}),
+                     "two": lab.upstream(**{"instances": ["vpc-2"], "resolver": RESOLVER_2, **(two or {})})}
         c = lab.config(routes or [{"match": "*.one.internal", "upstream": "one"}, {"match": "*.two.internal", "upstream": "two"}],
                        dns={"manager": "file", **(dns or {})}, **more)
         c["upstreams"] = upstreams
@@ -161,6 +161,7 @@ class World:
         self.resolved = lab.spawn("resolved", ["resolved_fake", "--state", self.resolved_state, "--stub", STUB, "--global", PUBLIC_DNS,
                                                "--conf", "/run/systemd/resolve/resolv.conf", *options])
         self.resolved.wait_text("^ready")
+        lab.resolved_rows = lambda: sorted("%s %s" % row for row in self.resolved_links().items())
         with open("/run/systemd/resolve/stub-resolv.conf", "w") as f:
             f.write("# This file is managed by man:systemd-resolved(8). Do not edit.\nnameserver %s\noptions edns0 trust-ad\n" % STUB)
         if not os.path.islink("/etc/resolv.conf"):
@@ -178,14 +179,9 @@ class World:
 
     # ---- before and after
 
-    def picture(self):
-        p = self.lab.picture()
-        p["resolved"] = sorted("%s %s" % row for row in self.resolved_links().items()) if hasattr(self, "resolved") else []
-        return p
-
     def residue(self, before):
         """What differs from `before` beyond what decision 14 lets a `kill -9` of daemon and keeper leave."""
-        now, found = self.picture(), []
+        now, found = self.lab.picture(), []
         for key in before:
             found += ["gone: " + x for x in before[key] if x not in now[key] and not x.startswith(MAY_DIFFER)]
             found += ["new: " + x for x in now[key] if x not in before[key] and not allowed_after_kill(key, x)]
@@ -230,8 +226,11 @@ def page(text):
 
 
 def is_fake(address):
+    """IPv4: of the range; IPv6: of the /64 that is made once for a machine, ::1:0:0 to ::1:0:ffff, which no VPC of the lab has."""
     a = ipaddress.ip_address(address)
-    return a in FAKE if a.version == 4 else False
+    if a.version == 4:
+        return a in FAKE
+    return a in ipaddress.ip_network("fd00::/8") and a not in VPC6 and int(a) >> 16 & (1 << 48) - 1 == 1 << 16
 
 
 def fetch(lab, name, want, timeout=10, *options):
@@ -269,7 +268,8 @@ def python(lab, name):
 
 def dig(lab, name, *options, kind="A"):
     """dig by resolv.conf; of any server with @ADDRESS among the options."""
-    return sorted(lab.run("dig", "+short", "+time=3", "+tries=2", *options, name, kind).out.split())
+    out = lab.run("dig", "+short", "+time=3", "+tries=2", *options, name, kind).out
+    return sorted(line for line in out.splitlines() if line and not line.startswith(";"))
 
 
 def dig_tcp(lab, name):
@@ -310,6 +310,25 @@ def dbus(lab, name):
 
 
 CLIENTS = {"getaddrinfo": getent, "gethostbyname": getent_hosts, "python": python, "musl": musl, "Go": go, "dig": dig, "dig +tcp": dig_tcp}
+
+
+RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+
+
+def ask(name, server=STACK_DNS, kind=1, timeout=15.0):
+    """One query by UDP, by no program that may be slow itself: (what the answer says, "" for none; seconds)."""
+    query_id = secrets.token_bytes(2)
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split("."))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(timeout)
+        t = time.monotonic()
+        s.sendto(query_id + struct.pack("!5H", 0x0100, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, kind, 1), (server, 53))
+        try:
+            answer = s.recv(4096)
+        except OSError:
+            return "", time.monotonic() - t
+    check(answer[:2] == query_id, "an answer to another query")
+    return RCODES.get(answer[3] & 15, "?"), time.monotonic() - t
 
 
 class Sniffer:

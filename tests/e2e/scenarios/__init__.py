@@ -4,7 +4,8 @@ import importlib
 
 _all = {}
 _modules = ("laboratory", "traffic", "endings", "rules", "faults", "resume", "startup", "keys", "connect", "cleanup", "caller", "text", "idle", "registration",
-            "awscli", "aws", "aws_vpc", "aws_expiring", "aws_login", "aws_mfa", "aws_secrets", "aws_keys", "aws_errors", "aws_proxy")
+            "awscli", "aws", "aws_vpc", "aws_expiring", "aws_login", "aws_mfa", "aws_secrets", "aws_keys", "aws_errors", "aws_proxy",
+            "names", "names_kill", "names_load", "system_mode", "bridge", "policy")
 
 
 class Scenario:

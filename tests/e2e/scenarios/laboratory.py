@@ -56,11 +56,11 @@ def laboratory_names(lab):
         r = lab.must("dig", "+short", "+tcp", "@" + RESOLVER_2, "db.%s.internal" % want, v=ns)
         check(r.out.split() == [V4], "the resolver of `%s` says %r" % (want, r.out))
     check({row["via"] for row in world.asked("public")} == {"udp", "tcp"}, "the public resolver was not asked both ways")
-    before = world.picture()
+    before = lab.picture()
     world.write_resolv_conf("nameserver 198.18.0.2\nnameserver 198.51.100.53\noptions timeout:1\n")
     lab.must("nft", "add table inet ssm_tun; add chain inet ssm_tun out { type filter hook output priority 0; }")
     lab.must("sysctl", "-qw", "net.ipv4.conf.all.src_valid_mark=1")
-    changed = [x for x in world.picture()["host"] if x not in before["host"]]
+    changed = [x for x in lab.picture()["host"] if x not in before["host"]]
     check({x.split()[0] for x in changed} == {"nft", "sysctl", "resolv.conf"}, "the picture sees only %s" % changed)
     check(not world.residue(before), "what a kill may leave is not allowed: %s" % world.residue(before))
     lab.must("nft", "add table inet other")
