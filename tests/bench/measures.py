@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import netns
-from lab import Fail
+from lab import BLACKHOLE4, BLACKHOLE6, V4, V6, Fail
 from netns import wait_until
 from scenarios.traffic import connect_many, use_all
 
@@ -25,6 +25,7 @@ class Sizes:
         self.idle_s = 2 if quick else 10
         self.flows = 200 if quick else 1000
         self.checks = 10 if quick else 50
+        self.names = 3 if quick else 20
 
 
 # ---- of processes
@@ -214,6 +215,28 @@ def first_ask(lab, processes_of):
             return {"start to StartSession": (at - up.started) * 1e3, "CPU until StartSession": cpu}
     finally:
         up.stop()
+
+
+# Targets by name: of one family, of both, and with one family that is silent.
+FAMILIES = {"a4.one.internal": {"A": [V4]}, "a6.one.internal": {"AAAA": [V6]}, "a46.one.internal": {"A": [V4], "AAAA": [V6]},
+            "hole6.one.internal": {"A": [V4], "AAAA": [BLACKHOLE6]}, "hole4.one.internal": {"A": [BLACKHOLE4], "AAAA": [V6]}}
+LABELS = {"a4": "IPv4 alone", "a6": "IPv6 alone", "a46": "both", "hole6": "silent IPv6", "hole4": "silent IPv4"}
+
+
+def by_name(host):
+    """A look-up and a connection to each address that it gives, one by one: the longest counts."""
+    t = time.monotonic()
+    addresses = socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM)
+    looked = (time.monotonic() - t) * 1e3
+    worst = 0.0
+    for family, kind, _, _, where in addresses:
+        with socket.socket(family, kind) as s:
+            s.settimeout(15)
+            t = time.monotonic()
+            s.connect(where)
+            worst = max(worst, (time.monotonic() - t) * 1e3)
+    label = LABELS[host.split(".", maxsplit=1)[0]]
+    return {"look-up": looked, "connect by name, " + label: worst}
 
 
 def check_ms(lab, path):

@@ -16,6 +16,7 @@ UNITS = [
     ("RssAnon idle", "MiB"), ("RSS idle", "MiB"), ("RssAnon at the end", "MiB"), ("RSS at the end", "MiB"),
     ("RssAnon a flow", "KiB"), ("RSS a flow", "KiB"),
     ("idle loop turns", "1/s"), ("idle context switches", "1/s"),
+    ("look-up", "ms"), *[("connect by name, " + of, "ms") for of in ("IPv4 alone", "IPv6 alone", "both", "silent IPv6", "silent IPv4")],
     ("check", "ms"), ("longest loop turn", "ms"), ("binary", "MiB"),
 ]
 
@@ -93,5 +94,8 @@ def goals(f):
             lines.append(goal("p99 of the echo beside half a copy %s, %s" % (way, column), r, 10, False, "times idle"))
     lines.append(goal("start to StartSession, keys in the configuration", f.median("start to StartSession", "ssm-tun"), 50, False, "ms"))
     lines.append(goal("check", f.median("check", "ssm-tun"), 15, False, "ms"))
+    for of in ("IPv4 alone", "IPv6 alone", "silent IPv6", "silent IPv4"):
+        name = "connect by name, " + of
+        lines.append(goal(name, max(f.values.get(name, {}).get("ssm-tun", []), default=None), 1000, False, "ms, the slowest"))
     lines.append(goal("RssAnon idle", f.median("RssAnon idle", "ssm-tun"), 8, False, "MiB"))
     return lines
