@@ -36,7 +36,7 @@ static inline int share_run(const char *name, const struct CMUnitTest *tests, si
 	return _cmocka_run_group_tests(name, mine, kept, setup, teardown);
 }
 
-#define share_run_tests(name, tests, setup, teardown) \
+#define share_run_tests(name, tests, setup, teardown)                                              \
 	share_run(name, tests, sizeof(tests) / sizeof((tests)[0]), setup, teardown)
 
 #endif
