@@ -121,13 +121,10 @@ class World:
         """The far sides of both VPCs."""
         lab = self.lab
         lab.start_far_side()
-        if getattr(self, "v2_up", False):
-            return
         first = lab.sshd, lab.agent
         lab.start_sshd(v=self.v2)
         lab.start_agent("vpc-2", v=self.v2)
         lab.sshd, lab.agent = first
-        self.v2_up = True
 
     def config(self, routes=None, dns=None, one=None, two=None, **more):
         lab = self.lab

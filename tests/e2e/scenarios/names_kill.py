@@ -16,17 +16,14 @@ DEAD_RESOLVER_S = 6.0  # glibc with our dead server first and `options timeout:1
 
 
 def kill(lab, who):
-    """SIGKILL to these processes of ours. True if one was there."""
-    found = False
+    """SIGKILL to these processes of ours."""
     for pid, name in netns.processes().items():
         kind = "keeper" if "keeper" in name else "runner" if "runner" in name else "daemon"
         if who in (kind, "all"):
             try:
                 os.kill(pid, signal.SIGKILL)
-                found = True
             except ProcessLookupError:
                 pass
-    return found
 
 
 def gone(lab):

@@ -105,7 +105,7 @@ def system_mode(lab):
 
 @scenario("system-choices")
 def system_choices(lab):
-    """System mode's ways out: `ipv6: direct`, `dns: {public: local}`; `up --system` by flag."""
+    """System mode's ways out: `ipv6: direct`, `dns: {public: local}`; `up --system` by flag, and systemd-resolved sends all names to us."""
     world = World(lab)
     port = prepare(lab, world)
     before = lab.picture()
@@ -118,10 +118,14 @@ def system_choices(lab):
     lab.down()
     lab.daemon.wait()
     lab.expect_clean(before, 2.0)
-    c = config(lab, world, port)
+    world.start_resolved()
+    before = lab.picture()
+    c = config(lab, world, port, dns={"manager": "resolved"})
     del c["tun"]
     world.up(c, "--system")
-    fetch(lab, FAR4, "through")
+    fetch(lab, "far.public.test", "through")
+    told = world.resolved_links()[lab.status()["device"]]
+    check(told["default_route"] is True, "resolved was told " + str(told))
     lab.down()
     lab.daemon.wait()
     lab.expect_clean(before, 2.0)
