@@ -50,9 +50,9 @@ static json_t *upstream_json(const struct upstream *u)
 			 sessions);
 }
 
-/* Lists of VPCs are shortened beyond this, all rules together; the counts beside them are whole. Ours: a quarter of
- * CONTROL_BACKLOG_MAX, so that the answer fits */
-#define LISTS_BYTES KIB(64)
+/* Lists of VPCs are shortened beyond this, all rules together; the counts beside them are whole. Ours: less than half of
+ * CONTROL_BACKLOG_MAX, so that the answer fits, and enough for 1,024 prefixes beside 256 names of the longest */
+#define LISTS_BYTES KIB(96)
 
 static void list_put(json_t *list, const char *text, size_t *room)
 {
