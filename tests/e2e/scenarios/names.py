@@ -261,6 +261,15 @@ def names_forged(lab):
     check(V4 not in got, "a public name with an address of the VPC is passed on: %s" % got)
 
 
+def connected_in(lab, host, option):
+    """How long curl's connect() took, in seconds, of a page that is `one`; its own start and the look-up are left out."""
+    r = lab.run("curl", "-sS", "--noproxy", "*", "--max-time", "10", option, "-w", " %{time_namelookup} %{time_connect}", "http://%s/" % host)
+    check(r.status == 0, "%s %s: %s" % (host, option, r.err.strip()))
+    text, looked, connected = r.out.split()
+    check(text == "one", "%s %s says %r" % (host, option, text))
+    return float(connected) - float(looked)
+
+
 @scenario("names-families")
 def names_families(lab):
     """Targets with one family, or one of whose families is silent, by a fake address of either: no connection waits a second for the other."""
@@ -272,7 +281,7 @@ def names_families(lab):
         worst = 0.0
         for host in ("v4", "v6", "db", "hole6", "hole4"):
             for option in ("-4", "-6") if ipv6 and host not in ("v4",) else ("-4",):
-                worst = max(worst, fetch(lab, host + ".one.internal", "one", 5, option))
+                worst = max(worst, connected_in(lab, host + ".one.internal", option))
         check(worst < 1.0, "a connection took %.2f s because of the other family" % worst)
         lab.note("%s: %.0f ms at most" % ("both families" if ipv6 else "IPv4 alone", worst * 1e3))
         aaaa = dig(lab, "db.one.internal", kind="AAAA")
