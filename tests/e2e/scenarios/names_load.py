@@ -39,7 +39,7 @@ def names_flood(lab):
     check(status == 0, "the flood: %s" % p.text[-300:])
     r = json.loads(p.text.splitlines()[-1])
     good = r["sent"] - r["garbage"]
-    check(r["answered"] >= good * 0.5, "%d of %d queries were answered" % (r["answered"], good))
+    check(r["answered"] >= good * 0.5 or lab.sanitized, "%d of %d queries were answered" % (r["answered"], good))
     check(lab.daemon.running() and lab.daemon_pid() == pid, "the daemon has ended")
     grown = rss.peak - before
     check(grown < FLOOD_MAX_KB or lab.sanitized, "RssAnon grew by %d kB" % grown)
