@@ -167,7 +167,7 @@ struct reading {
 	uint32_t minus_s; /* how long that there is nothing may be kept */
 	uint8_t ext_rcode;
 	uint16_t n_addrs;
-	struct net_addr addrs[DNS_ADDRS_MAX];
+	struct net_addr addrs[DNS_RECORDS_MAX];
 };
 
 static uint32_t ttl_of(const ldns_rr *rr)
@@ -227,7 +227,7 @@ static bool record_judge(struct reading *r, ldns_rr *rr, ldns_pkt_section sectio
 		r->ttl_s = MIN(r->ttl_s, ldns_rr_ttl(rr));
 	if (section == LDNS_SECTION_AUTHORITY && type == LDNS_RR_TYPE_SOA)
 		soa_read(r, rr);
-	if (address && section == LDNS_SECTION_ANSWER && r->n_addrs < DNS_ADDRS_MAX)
+	if (address && section == LDNS_SECTION_ANSWER)
 		r->addrs[r->n_addrs++] = a;
 	return true;
 }

@@ -76,7 +76,7 @@ struct dns_answer {
 	uint16_t n_addrs;
 	uint16_t len;
 	const struct net_addr
-		*addrs; /* of its answer section, in its order; at most DNS_ADDRS_MAX */
+		*addrs; /* of its answer section, in its order; @far: at most DNS_ADDRS_MAX, else all */
 	uint8_t msg[];	/* without OPT; id 0 */
 };
 

@@ -114,6 +114,18 @@ static void finish_fake(struct query *q)
 
 /* ---- real answers ---- */
 
+/* The kernel connects to ::ffff:10.1.2.3 by IPv4. */
+static struct net_addr as_connected(const struct net_addr *a)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct net_addr four = { .family = 4 };
+
+	if (a->family != 6 || memcmp(a->b, mapped, sizeof(mapped)) != 0)
+		return *a;
+	memcpy(four.b, a->b + sizeof(mapped), net_addr_bytes(&four));
+	return four;
+}
+
 /* dns: {rebind: block} - a name that is not ours leads inside a prefix of ours */
 static bool is_rebind(const struct query *q, const struct dns_answer *a)
 {
@@ -123,7 +135,9 @@ static bool is_rebind(const struct query *q, const struct dns_answer *a)
 	if (!q->local || !o->rebind_block || !o->hooks->routed)
 		return false;
 	for (size_t i = 0; i < a->n_addrs; i++) {
-		if (!o->hooks->routed(o->arg, &a->addrs[i]))
+		const struct net_addr to = as_connected(&a->addrs[i]);
+
+		if (!o->hooks->routed(o->arg, &to))
 			continue;
 		log_limited(loop_now_ms(o->loop), LOG_WARN,
 			    "dns: %s, which no rule matches, has the address %s inside a routed "

@@ -200,7 +200,7 @@ static void from_afar_no_more_comes_than_is_learned(void **state)
 	assert_int_equal(be16_get(a->msg + 8), 0);
 	dns_answer_unref(a);
 	a = read_answer(len, false);
-	assert_int_equal(a->n_addrs, DNS_ADDRS_MAX);
+	assert_int_equal(a->n_addrs, 40); /* all that is handed on can be looked at */
 	assert_int_equal(be16_get(a->msg + 6), 40);
 	assert_int_equal(be16_get(a->msg + 8), 1);
 	dns_answer_unref(a);

@@ -76,7 +76,7 @@ static int learned(void *arg, const char *name, const struct dns_via *via,
 static bool routed(void *arg, const struct net_addr *addr)
 {
 	(void)arg;
-	return got.routed && addr->b[0] == 10;
+	return got.routed && addr->family == 4 && addr->b[0] == 10;
 }
 
 static const struct dns_hooks hooks = { .judge = judge, .learned = learned, .routed = routed };
@@ -387,6 +387,33 @@ static void rebinding_is_blocked_if_told(void **state)
 	query("a.real.test", "A"); /* a name of ours may */
 	ask_answer(2, 0, "a.real.test. 60 IN A 10.1.2.3", NULL);
 	assert_reply(3, DNS_NOERROR);
+}
+
+/* Where it would go unseen: behind many others, and as an IPv6 address that the kernel connects to by IPv4 */
+static void rebinding_does_not_hide(void **state)
+{
+	char lines[4096] = "";
+	size_t at = 0;
+
+	(void)state;
+	got.routed = true;
+	dns_rules_changed(dns, true);
+	for (unsigned i = 0; i < 40; i++)
+		at += (size_t)snprintf(lines + at, sizeof(lines) - at,
+				       "many.test. 60 IN A 192.0.2.%u\n", i);
+	query("many.test", "A");
+	ask_answer(0, 0, lines, NULL);
+	assert_reply(1, DNS_NOERROR);
+	snprintf(lines + at, sizeof(lines) - at, "evil.test. 60 IN A 10.1.2.3\n");
+	query("evil.test", "A");
+	ask_answer(1, 0, lines, NULL);
+	assert_reply(2, DNS_NXDOMAIN);
+	query("mapped.test", "AAAA");
+	ask_answer(2, 0, "mapped.test. 60 IN AAAA ::ffff:10.1.2.3", NULL);
+	assert_reply(3, DNS_NXDOMAIN);
+	query("other.test", "AAAA");
+	ask_answer(3, 0, "other.test. 60 IN AAAA ::ffff:192.0.2.1", NULL);
+	assert_reply(4, DNS_NOERROR);
 }
 
 static void rejected_names_do_not_exist(void **state)
@@ -992,6 +1019,7 @@ int main(void)
 		CASE(real_addresses_are_learned_before_the_answer),
 		CASE(forbidden_addresses_are_left_out),
 		CASE(rebinding_is_blocked_if_told),
+		CASE(rebinding_does_not_hide),
 		CASE(rejected_names_do_not_exist),
 		CASE(who_may_not_use_our_routes_is_answered_as_without_us),
 		CASE(without_resolvers_it_is_refused),
