@@ -3,8 +3,9 @@
  * rt_dns_udp.c - datagrams: queries to our own server, or through an upstream; nothing else is carried
  *
  * Theory of operation: each query that is not answered at once is one struct ask, whose answer leaves in the name of the address that
- * was asked. A query to the fake address of a name server waits for that name's address first. Asks are bounded in all and for
- * each source, so that one machine behind this one can't use up everybody's; a query beyond is dropped: its sender repeats it.
+ * was asked. A query to the fake address of a name server waits for that name's address first. Each that waits is one of dns's, which bounds
+ * them in all and answers those beyond; for each source they are bounded here, so that one machine behind this one can't use up
+ * everybody's: beyond, what would have to wait is dropped (its sender repeats it), what is known is still answered.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,9 @@
 #include "base/log.h"
 #include "router/rt_internal.h"
 
-#define ASKS_MAX DNS_PENDING_MAX
-#define ASKS_PER_SOURCE (DNS_PENDING_MAX / 4U * 3U) /* ours */
+#define ASKS_PER_SOURCE                                                                            \
+	(DNS_PENDING_MAX / 8U *                                                                    \
+	 7U) /* ours: more than dns lets one way have, so that a dead resolver leaves this machine room for the others */
 #define SOURCE_BUCKETS 64U
 
 struct source {
@@ -36,7 +38,6 @@ struct ask {
 struct rt_udp_asks {
 	struct rt *rt;
 	struct list all;
-	uint32_t n;
 	struct list sources[SOURCE_BUCKETS];
 };
 
@@ -62,8 +63,6 @@ static struct source *source_take(struct rt_udp_asks *u, const struct net_addr *
 	list_for_each (n, bucket)
 		if (net_addr_eq(&container_of(n, struct source, node)->addr, addr))
 			s = container_of(n, struct source, node);
-	if (s && s->asks >= ASKS_PER_SOURCE)
-		return NULL;
 	if (!s && !(s = calloc(1, sizeof(*s))))
 		return NULL;
 	if (s->asks++ == 0) {
@@ -85,7 +84,6 @@ static void source_put(struct source *s)
 static void ask_free(struct ask *a)
 {
 	list_del(&a->node);
-	a->asks->n--;
 	source_put(a->source);
 	free(a->msg);
 	free(a);
@@ -100,15 +98,13 @@ void rt_udp_asks_free(struct rt_udp_asks *u)
 	free(u);
 }
 
-/* Return: NULL at a limit, which is logged */
+/* Return: NULL without memory */
 static struct ask *ask_new(struct rt_udp_asks *u, const struct ns_flow_key *key)
 {
-	struct source *source = u->n < ASKS_MAX ? source_take(u, &key->src.addr) : NULL;
+	struct source *source = source_take(u, &key->src.addr);
 	struct ask *a = source ? calloc(1, sizeof(*a)) : NULL;
 
 	if (!a) {
-		log_limited(loop_now_ms(u->rt->loop), LOG_WARN,
-			    "dns: queries are dropped: %u are under way", u->n);
 		if (source)
 			source_put(source);
 		return NULL;
@@ -116,7 +112,6 @@ static struct ask *ask_new(struct rt_udp_asks *u, const struct ns_flow_key *key)
 	*a = (struct ask){ .asks = u, .source = source, .key = *key };
 	list_node_init(&a->node);
 	list_push_back(&u->all, &a->node);
-	u->n++;
 	return a;
 }
 
@@ -151,7 +146,8 @@ static void on_server(void *arg, int err, const struct net_addr *addrs, size_t n
 	free(msg);
 }
 
-static void resolve_server(struct ask *a, const char *name, const uint8_t *p, size_t len)
+/* Return: what dns_resolve() said */
+static handle resolve_server(struct ask *a, const char *name, const uint8_t *p, size_t len)
 {
 	struct rt *r = a->asks->rt;
 	const uint32_t slot = a->how.relay_to.upstream;
@@ -159,11 +155,24 @@ static void resolve_server(struct ask *a, const char *name, const uint8_t *p, si
 
 	if (!(a->msg = malloc(len ? len : 1))) {
 		ask_free(a);
-		return;
+		return 0;
 	}
 	memcpy(a->msg, p, len);
 	a->len = len;
-	dns_resolve(rt_dns_of(r), name, &via, on_server, a);
+	return dns_resolve(rt_dns_of(r), name, &via, on_server, a);
+}
+
+/* @h is what @a waits for, though its source has too many that wait */
+static void drop(struct ask *a, handle h)
+{
+	const struct rt *r = a->asks->rt;
+	char text[NET_ADDR_STR];
+
+	log_limited(loop_now_ms(r->loop), LOG_WARN,
+		    "dns: queries of %s are dropped: %u are under way",
+		    net_addr_str(text, &a->source->addr), ASKS_PER_SOURCE);
+	dns_cancel(rt_dns_of(r), h);
+	ask_free(a);
 }
 
 static void query(struct rt *r, const struct ns_flow_key *key, const struct dns_ask *how,
@@ -172,16 +181,21 @@ static void query(struct rt *r, const struct ns_flow_key *key, const struct dns_
 	struct dns *dns = rt_dns_of(r);
 	struct ask *a = ask_new(r->dns->udp, key);
 	const char *name;
+	handle h = 0;
+	bool over;
 
 	if (!a)
 		return;
+	over = a->source->asks > ASKS_PER_SOURCE;
 	a->how = *how;
 	if (!how->relay || !dns_is_fake(dns, &key->dst.addr))
-		dns_query(dns, p, len, how, on_reply, a);
+		h = dns_query(dns, p, len, how, on_reply, a);
 	else if ((name = dns_fake_name(dns, &key->dst.addr)))
-		resolve_server(a, name, p, len);
+		h = resolve_server(a, name, p, len);
 	else
 		ask_free(a);
+	if (h && over) /* @a is still there */
+		drop(a, h);
 }
 
 bool rt_udp(void *arg, const struct ns_flow_key *key, const uint8_t *p, size_t len)

@@ -276,16 +276,25 @@ static void a_name_server_by_name(void **state)
 static void queries_are_bounded_for_each_source(void **state)
 {
 	struct stage *s = *state;
+	const size_t most = DNS_PENDING_MAX / 8 * 7;
 
-	for (size_t i = 0; i < DNS_PENDING_MAX; i++)
+	for (size_t i = 0; i < most + 10; i++)
 		assert_true(datagram(s, "198.18.0.1", STACK, 53)); /* dropped beyond, not refused */
-	assert_int_equal(world->n_queries, DNS_PENDING_MAX / 4 * 3);
-	for (size_t i = 0; i < DNS_PENDING_MAX; i++) /* another machine behind this one */
-		datagram(s, "172.17.0.2", STACK, 53);
-	assert_int_equal(world->n_queries, DNS_PENDING_MAX);
+	assert_true(world->query[most - 1].open);
+	for (size_t i = most; i < most + 10; i++)
+		assert_true(world->query[i].cancelled);
+	datagram(s, "172.17.0.2", STACK, 53); /* another machine behind this one */
+	assert_true(world->query[most + 10].open);
+	world->answer_at_once = true;
+	datagram(s, "198.18.0.1", STACK, 53); /* what need not wait */
+	assert_int_equal(world->n_sent, 1);
+	world->answer_at_once = false;
+	world_fake_add("ns1.prod.internal", "198.18.1.0");
+	datagram(s, "198.18.0.1", "198.18.1.0", 53);
+	assert_true(world->resolve[0].cancelled);
 	world_reply(0, 20);
 	datagram(s, "198.18.0.1", STACK, 53);
-	assert_int_equal(world->n_queries, DNS_PENDING_MAX + 1);
+	assert_true(world->query[most + 12].open);
 }
 
 static void who_may_not_gets_no_fakes(void **state)

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,33 @@ static void a_login_is_awaited(void **state)
 	assert_int_equal(world->sent[0].p[3] & 0x0f, 2); /* SERVFAIL, not silence */
 }
 
+/* One upstream's resolver is silent, and this machine asks it for more names than there is room for. */
+static void a_dead_resolver_silences_no_other(void **state)
+{
+	struct stage *s = *state;
+	char name[32], fake[NET_ADDR_STR], again[NET_ADDR_STR];
+	size_t from = 0, before;
+
+	ask(s, 1000, "known.dev.internal", TYPE_A); /* the other one's */
+	opened(s, 0);
+	resolver_answers(s, 0, &from, "10.4.0.9");
+	answered(fake);
+	for (unsigned i = 0; i < DNS_PENDING_MAX; i++) {
+		snprintf(name, sizeof(name), "h%u.prod.internal", i);
+		ask(s, (uint16_t)(2000 + i), name, TYPE_A);
+	}
+	assert_true(world->n_sent > 1);
+	assert_int_equal(world->sent[1].p[3] & 0x0f, 2); /* SERVFAIL, not silence */
+	before = world->n_sent;
+	ask(s, 1001, "new.dev.internal", TYPE_A);
+	resolver_answers(s, 0, &from, "10.4.0.10");
+	assert_int_equal(world->n_sent, before + 1);
+	assert_int_equal(world->sent[before].to.port, 1001);
+	ask(s, 1002, "known.dev.internal", TYPE_A);
+	assert_int_equal(world->n_sent, before + 2);
+	assert_string_equal(answered(again), fake);
+}
+
 static void a_reload_and_an_upstream_that_goes(void **state)
 {
 	struct stage *s = *state;
@@ -246,6 +274,7 @@ int main(void)
 		SCENE(two_upstreams_one_address, set_up),
 		SCENE(tunnel_mode, set_up_tunnel),
 		SCENE(a_login_is_awaited, set_up),
+		SCENE(a_dead_resolver_silences_no_other, set_up),
 		SCENE(a_reload_and_an_upstream_that_goes, set_up),
 	};
 
