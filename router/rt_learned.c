@@ -145,21 +145,32 @@ static int entry_new(struct rt_learned *l, const struct net_addr *addr, const ch
 	return 0;
 }
 
+/* By its rule of now: a reload may have given its upstream another slot. */
+static uint32_t upstream_of(const struct rt *r, const struct learned *e)
+{
+	struct rt_dest dest;
+
+	rt_dest_of_name(r, e->name, &dest);
+	return dest.action == RT_UPSTREAM ? dest.upstream : e->upstream;
+}
+
 /* The address is another name's from now on. */
 static int rename_to(struct rt_learned *l, struct learned *e, const char *name, uint32_t upstream)
 {
 	char addr[NET_ADDR_STR], *copy;
 	const struct rt *r = l->rt;
+	uint32_t former;
 
-	if (e->upstream != upstream)
+	if (strcmp(e->name, name) == 0)
+		return 0;
+	former = upstream_of(r, e);
+	if (former != upstream)
 		log_limited(loop_now_ms(r->loop), LOG_WARN,
 			    "%s is the address of %s and of %s, which have different upstreams "
 			    "(%s, %s): the later answer holds; with dns: {mode: fake-ip} both work",
 			    net_addr_str(addr, &e->addr), text_safe(e->name).s, text_safe(name).s,
-			    r->upstreams[e->upstream].name ? r->upstreams[e->upstream].name : "?",
+			    r->upstreams[former].name ? r->upstreams[former].name : "?",
 			    r->upstreams[upstream].name ? r->upstreams[upstream].name : "?");
-	if (strcmp(e->name, name) == 0)
-		return 0;
 	if (!(copy = strdup(name)))
 		return ST_ENOMEM;
 	free(e->name);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 static struct {
 	struct net_addr last;
@@ -101,6 +102,35 @@ static void the_later_answer_holds(void **state)
 	struct rt_table t = world_table();
 	rt_set_table(s->rt, &t);
 	assert_true(world->chan[0].open && world->chan[1].open);
+}
+
+static void count_warnings(void *arg, enum log_level level, const char *line)
+{
+	*(unsigned *)arg += level == LOG_WARN && strstr(line, "different upstreams");
+}
+
+/* A changed upstream is the same one by another slot: nothing to be told of addresses that were learned before. */
+static void a_reload_is_no_other_upstream(void **state)
+{
+	struct stage *s = *state;
+	const struct rt_name_rule rules[] = {
+		{ .pattern = "*.prod.internal", .action = RT_UPSTREAM, .upstream = 1 },
+		{ .pattern = "*.dev.internal", .action = RT_UPSTREAM, .upstream = 0 },
+	};
+	struct rt_table t = { .default_action = RT_DIRECT };
+	unsigned warnings = 0;
+
+	assert_int_equal(learn("a.prod.internal", 0, "192.0.2.1", 60), 0);
+	assert_int_equal(rt_rules_new(&t.rules, NULL, 0), 0);
+	assert_int_equal(rt_names_new(&t.names, rules, 2, false), 0);
+	rt_set_table(s->rt, &t);
+	log_tee(count_warnings, &warnings);
+	assert_int_equal(learn("b.prod.internal", 1, "192.0.2.1", 60), 0);
+	assert_int_equal(learn("a.prod.internal", 1, "192.0.2.1", 60), 0);
+	assert_int_equal(warnings, 0);
+	assert_int_equal(learn("a.dev.internal", 0, "192.0.2.1", 60), 0);
+	assert_int_equal(warnings, 1);
+	log_tee(NULL, NULL);
 }
 
 static void kept_for_five_minutes_or_the_ttl(void **state)
@@ -271,6 +301,7 @@ int main(void)
 		SCENE(the_route_stands_before_the_answer),
 		SCENE(the_name_is_matched_before_the_prefix),
 		SCENE(the_later_answer_holds),
+		SCENE(a_reload_is_no_other_upstream),
 		SCENE(kept_for_five_minutes_or_the_ttl),
 		SCENE(and_while_flows_use_it),
 		SCENE(what_is_not_learned),
