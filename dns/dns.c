@@ -59,10 +59,17 @@ int dns_queue_add(struct dns_queue *q, struct dns_wait *w)
 
 /* ---- parties ---- */
 
+static uint8_t via_slot(const struct dns_via *via)
+{
+	if (!via)
+		return DNS_VIA_LOCAL;
+	return via->relay ? DNS_VIA_RELAY : (uint8_t)(via->upstream % DNS_VIA_SLOTS);
+}
+
 int dns_party_add(struct dns *d, struct dns_party *p, enum dns_party_kind kind,
 		  const struct dns_via *via)
 {
-	uint8_t slot = via ? (uint8_t)(via->upstream % DNS_VIA_SLOTS) : (uint8_t)DNS_VIA_SLOTS;
+	const uint8_t slot = via_slot(via);
 	int r;
 
 	p->d = d;

@@ -27,7 +27,7 @@
 #define DNS_PENDING_MAX                                                                            \
 	1024U /* queries under way, also those that wait for another's answer; beyond: SERVFAIL at once */
 #define DNS_PIPES_MAX                                                                              \
-	64U /* kept channels to resolvers; beyond: the one idle for longest is closed */
+	64U /* kept channels to resolvers, half of them at most for relays; beyond: the one idle for longest is closed */
 #define DNS_CACHE_BYTES MIB(4) /* of cached answers; beyond: the least recently used go */
 #define DNS_FAKES_MAX                                                                              \
 	65280U /* fake addresses: 198.18.1.0 to 198.18.255.255; then the least recently used that no flow holds */
@@ -67,6 +67,7 @@ struct dns_stream_events {
 struct dns_via {
 	uint32_t upstream; /* a slot of the caller's */
 	struct net_endpoint resolver;
+	bool relay; /* dns sets it: whoever asked named the resolver; such are held to a part of what there is */
 };
 
 enum dns_way {

@@ -22,6 +22,8 @@
 	(DNS_PENDING_MAX / 4U *                                                                    \
 	 3U) /* of DNS_PENDING_MAX by one upstream: a dead one leaves room for the others */
 #define DNS_VIA_SLOTS 64U /* counters; upstreams of equal slot modulo that share one */
+#define DNS_VIA_LOCAL DNS_VIA_SLOTS /* of the resolvers that were there before */
+#define DNS_VIA_RELAY (DNS_VIA_SLOTS + 1U)
 #define DNS_SHARE_BUCKETS 1024U
 
 /* ---- waiting for a constant time */
@@ -93,7 +95,7 @@ struct dns_party {
 	handle h;
 	enum dns_party_kind kind;
 	struct dns_wait budget;
-	uint8_t via_slot; /* DNS_VIA_SLOTS: of the resolvers that were there before; beyond: counted nowhere */
+	uint8_t via_slot; /* an upstream's modulo DNS_VIA_SLOTS, or DNS_VIA_* */
 };
 
 struct dns_pipes;
@@ -107,7 +109,7 @@ struct dns {
 	struct dns_cache *cache;
 	struct dns_fakes *fakes;
 	struct hnd_table parties; /* struct dns_party */
-	uint32_t by_via[DNS_VIA_SLOTS + 1];
+	uint32_t by_via[DNS_VIA_RELAY + 1];
 	struct list shares[DNS_SHARE_BUCKETS];
 	struct list raw_shares;
 	uint32_t n_shares, seed;

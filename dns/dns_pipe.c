@@ -151,7 +151,7 @@ static struct pipe_chan *chan_dial(struct pipe_ask *ask)
 	struct pipe_chan *ch;
 	int err;
 
-	if (r->n_chans == PIPE_CHANS_MAX || !pipe_chan_room(ask->pipes))
+	if (r->n_chans == PIPE_CHANS_MAX || !pipe_chan_room(ask->pipes, r->via.relay))
 		return NULL;
 	err = pipe_chan_new(ask->pipes, r, &ch);
 	if (err == 0)

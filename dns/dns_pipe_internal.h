@@ -10,6 +10,9 @@
 #define PIPE_ASKS_MAX (2U * DNS_PENDING_MAX) /* a query may want both A and AAAA */
 #define PIPE_BYTES_MAX MIB(1)		     /* of questions under way, ours */
 #define PIPE_CHANS_MAX 4U		     /* to one resolver, ours */
+#define PIPE_RELAYS_MAX                                                                            \
+	(DNS_PIPES_MAX /                                                                           \
+	 2U) /* to resolvers that only relays ask, ours: a search for name servers leaves room for names */
 #define PIPE_STALL_MS                                                                              \
 	1000U /* a channel with questions that says nothing for so long is passed by */
 #define PIPE_IDLE_MS 60000U  /* then it is closed; RFC 7766, 6.2.3: "seconds to minutes" */
@@ -22,7 +25,7 @@ struct pipe_chan;
 
 struct pipe_resolver {
 	struct list_node node; /* dns_pipes.resolvers */
-	struct dns_via via;
+	struct dns_via via; /* relay: nothing but relays has asked it */
 	struct list chans, asks;
 	uint32_t n_chans;
 	uint64_t retry_at_ms; /* no dial before */
@@ -110,8 +113,9 @@ bool pipe_resolver_unused(const struct pipe_resolver *r);
 /** pipe_resolver_failed() - @text says why, made safe; the pause begins, twice as long as the last */
 void pipe_resolver_failed(struct dns_pipes *p, struct pipe_resolver *r, const char *text);
 bool pipe_resolver_pauses(const struct dns_pipes *p, const struct pipe_resolver *r);
-/** pipe_chan_room() - is there room for one more channel? The one idle for longest gives way */
-bool pipe_chan_room(struct dns_pipes *p);
+/** pipe_chan_room() - is there room for one more channel? The one idle for longest gives way
+ * @relay: to a resolver that only relays ask */
+bool pipe_chan_room(struct dns_pipes *p, bool relay);
 
 /* ---- dns_pipe.c, called by the channel */
 

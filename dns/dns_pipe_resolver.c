@@ -61,24 +61,48 @@ bool pipe_resolver_pauses(const struct dns_pipes *p, const struct pipe_resolver 
 	return r->backoff_ms && loop_now_ms(p->loop) < r->retry_at_ms;
 }
 
-/* Is there room for one more channel? The one idle for longest gives way. */
-bool pipe_chan_room(struct dns_pipes *p)
+static uint32_t relays(const struct dns_pipes *p)
+{
+	uint32_t n = 0;
+
+	list_for_each (it, &p->resolvers) {
+		const struct pipe_resolver *r = container_of(it, struct pipe_resolver, node);
+
+		n += r->via.relay ? r->n_chans : 0;
+	}
+	return n;
+}
+
+/* The channel that is idle for longest, of all or those of relays; NULL: all have questions */
+static struct pipe_chan *idlest(struct dns_pipes *p, bool relay)
 {
 	struct pipe_chan *oldest = NULL;
 
-	if (p->n_chans < DNS_PIPES_MAX)
-		return true;
 	list_for_each (rit, &p->resolvers) {
-		list_for_each (it, &container_of(rit, struct pipe_resolver, node)->chans) {
+		struct pipe_resolver *r = container_of(rit, struct pipe_resolver, node);
+
+		if (relay && !r->via.relay)
+			continue;
+		list_for_each (it, &r->chans) {
 			struct pipe_chan *ch = container_of(it, struct pipe_chan, node);
 
 			if (ch->n_flights == 0 && (!oldest || ch->used_ms < oldest->used_ms))
 				oldest = ch;
 		}
 	}
-	if (oldest)
-		pipe_chan_kill(oldest);
 	return oldest;
+}
+
+bool pipe_chan_room(struct dns_pipes *p, bool relay)
+{
+	const bool relays_full = relay && relays(p) >= PIPE_RELAYS_MAX;
+	struct pipe_chan *idle;
+
+	if (!relays_full && p->n_chans < DNS_PIPES_MAX)
+		return true;
+	if ((idle = idlest(p, relays_full)))
+		pipe_chan_kill(idle);
+	return idle;
 }
 
 int pipe_resolver_get(struct dns_pipes *p, const struct dns_via *via, struct pipe_resolver **out)
@@ -86,10 +110,13 @@ int pipe_resolver_get(struct dns_pipes *p, const struct dns_via *via, struct pip
 	struct pipe_resolver *r = resolver_find(p, via);
 
 	*out = r;
-	if (r)
-		return r->n_chans > 0 || pipe_resolver_pauses(p, r) || pipe_chan_room(p) ? 0
-											 : ST_EFULL;
-	if (!pipe_chan_room(p) || !resolver_room(p))
+	if (r) {
+		r->via.relay = r->via.relay && via->relay;
+		if (r->n_chans > 0 || pipe_resolver_pauses(p, r))
+			return 0;
+		return pipe_chan_room(p, r->via.relay) ? 0 : ST_EFULL;
+	}
+	if (!pipe_chan_room(p, via->relay) || !resolver_room(p))
 		return ST_EFULL;
 	r = calloc(1, sizeof(*r));
 	if (!r)

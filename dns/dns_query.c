@@ -386,6 +386,7 @@ static void plan_local(struct query *q, const uint8_t *msg, size_t len)
 static void plan_relay(struct query *q, const struct dns_ask *ask, const uint8_t *msg, size_t len)
 {
 	q->via = ask->relay_to;
+	q->via.relay = true;
 	q->d->stats.relayed++;
 	run_raw(q, msg, len);
 }

@@ -113,7 +113,11 @@ static void turn(void)
 static void do_ask(struct steps *s)
 {
 	uint8_t how = step_byte(s);
-	const struct dns_via via = { how & 3U, { { 4, { 10, 0, 0, how >> 2 & 3 } }, 53 } };
+	const struct dns_via via = {
+		.upstream = how & 3U,
+		.resolver = { { 4, { 10, 0, 0, how >> 2 & 3 } }, 53 },
+		.relay = how >> 4 & 1,
+	};
 	struct asked *a = asked_new();
 
 	if (a && dns_pipe_ask(p, &a->h, &via, a->query, a->len,

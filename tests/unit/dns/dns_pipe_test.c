@@ -35,8 +35,10 @@ static struct dns_pipes *p;
 static struct stream *streams[STREAMS];
 static unsigned n_streams;
 static int dial_error;
-static const struct dns_via via1 = { 1, { { 4, { 169, 254, 169, 253 } }, 53 } };
-static const struct dns_via via2 = { 2, { { 4, { 10, 0, 0, 2 } }, 53 } };
+static const struct dns_via via1 = { .upstream = 1,
+				     .resolver = { { 4, { 169, 254, 169, 253 } }, 53 } };
+static const struct dns_via via2 = { .upstream = 2,
+				     .resolver = { { 4, { 10, 0, 0, 2 } }, 53 } };
 
 /* --- the stream's side of the contract; a handle is an index + 1 */
 
@@ -901,6 +903,44 @@ static void too_many_pipes(void **state)
 		dns_pipe_cancel(p, t[i].h);
 }
 
+/* What anybody may name is held to a part of the channels, and among those the idle one gives way. */
+static void relays_have_a_part_of_the_pipes(void **state)
+{
+	static struct told t[PIPE_RELAYS_MAX + 3];
+	struct dns_via via;
+
+	(void)state;
+	assert_int_equal(ask_via(&t[0], "a.internal", &via1), 0);
+	turn();
+	opened(0);
+	serve(0, "a.internal", 1); /* idle for longest, and not a relay's */
+	for (unsigned i = 1; i <= PIPE_RELAYS_MAX; i++) {
+		via = via_n(i);
+		via.relay = true;
+		assert_int_equal(ask_via(&t[i], "a.internal", &via), 0);
+		turn();
+		opened(i);
+		clock_ms += 1;
+	}
+	via = via_n(PIPE_RELAYS_MAX + 1);
+	via.relay = true;
+	assert_int_equal(ask_via(&t[PIPE_RELAYS_MAX + 1], "a.internal", &via), ST_EFULL);
+	serve(5, "a.internal", 1);
+	assert_int_equal(ask_via(&t[PIPE_RELAYS_MAX + 1], "a.internal", &via), 0);
+	assert_true(streams[5]->closed);
+	assert_false(streams[0]->closed);
+	via = via_n(7); /* names go there, too: it is no relay's any more, and the other way round it stays */
+	assert_int_equal(ask_via(&t[5], "b.internal", &via), 0);
+	via.relay = true;
+	assert_int_equal(ask_via(&t[0], "c.internal", &via), 0);
+	via = via_n(PIPE_RELAYS_MAX + 2);
+	via.relay = true;
+	assert_int_equal(ask_via(&t[PIPE_RELAYS_MAX + 2], "a.internal", &via), 0);
+	assert_int_equal(dns_pipes_count(p), PIPE_RELAYS_MAX + 2);
+	for (unsigned i = 0; i < ARRAY_LEN(t); i++)
+		dns_pipe_cancel(p, t[i].h);
+}
+
 /* Resolvers that can't be reached are forgotten one for another */
 static void many_dead_resolvers(void **state)
 {
@@ -1082,7 +1122,8 @@ int main(void)
 		CASE(dial_fails),  CASE(dial_refused),	 CASE(stuck),
 		CASE(all_slow),	   CASE(dead),		 CASE(stuck_to_the_end),
 		CASE(deadlines),   CASE(cancelled),	 CASE(idle),
-		CASE(idle_closed), CASE(too_many_pipes), CASE(many_dead_resolvers),
+		CASE(idle_closed), CASE(too_many_pipes), CASE(relays_have_a_part_of_the_pipes),
+		CASE(many_dead_resolvers),
 		CASE(dropped),	   CASE(limits),	 CASE(reentrant),
 		CASE(freed),
 	};

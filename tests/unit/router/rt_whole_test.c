@@ -247,6 +247,35 @@ static void a_dead_resolver_silences_no_other(void **state)
 	assert_string_equal(answered(again), fake);
 }
 
+/* A program looks for name servers all over a routed prefix: each is one channel that nobody answers. */
+static void a_scan_for_resolvers_holds_up_no_name(void **state)
+{
+	struct stage *s = *state;
+	char fake[NET_ADDR_STR];
+	size_t from = 0, chan, before;
+
+	for (unsigned i = 0; i < 2 * DNS_PIPES_MAX; i++) {
+		const struct ns_flow_key key = {
+			.src = { .addr = world_addr("198.18.0.1"), .port = (uint16_t)(2000 + i) },
+			.dst = { .addr = { 4, { 10, 0, 7, (uint8_t)i } }, .port = 53 },
+		};
+		uint8_t msg[300];
+
+		assert_true(rt_ns_events()->udp(s->rt, &key, msg,
+						question(msg, 7, "db.dev.internal", TYPE_A)));
+	}
+	world_turn(s);
+	before = world->n_sent;
+	chan = world->n_chans;
+	ask(s, 1000, "db.dev.internal", TYPE_A);
+	assert_int_equal(world->n_sent, before);
+	assert_int_equal(world->n_chans, chan + 1);
+	opened(s, chan);
+	resolver_answers(s, chan, &from, "10.4.0.9");
+	assert_int_equal(world->n_sent, before + 1);
+	assert_memory_equal(answered(fake), "198.18.", 7);
+}
+
 static void a_reload_and_an_upstream_that_goes(void **state)
 {
 	struct stage *s = *state;
@@ -275,6 +304,7 @@ int main(void)
 		SCENE(tunnel_mode, set_up_tunnel),
 		SCENE(a_login_is_awaited, set_up),
 		SCENE(a_dead_resolver_silences_no_other, set_up),
+		SCENE(a_scan_for_resolvers_holds_up_no_name, set_up),
 		SCENE(a_reload_and_an_upstream_that_goes, set_up),
 	};
 
