@@ -27,6 +27,7 @@
 #include "dns/dns_frame.h"
 
 #define DATAGRAMS_A_TURN 16U /* ours: who floods one ask does not hold the loop */
+#define READS_A_TURN 16U     /* alike; the rest is another event */
 
 /* What went wrong, for the end of the ask. Return: ST_ESYS */
 static int failure(struct fwd_ask *ask, const char *what)
@@ -275,7 +276,7 @@ static void tcp_read(struct fwd_ask *ask)
 	uint8_t *p;
 	ssize_t n;
 
-	do {
+	for (unsigned i = 0; i < READS_A_TURN; i++) {
 		if (buf_reserve(&ask->in, DNS_FRAME_READ, &p) < 0) {
 			tcp_lost(ask, "out of memory");
 			return;
@@ -288,7 +289,9 @@ static void tcp_read(struct fwd_ask *ask)
 			return;
 		}
 		buf_commit(&ask->in, (size_t)n);
-	} while (frames_take(ask));
+		if (!frames_take(ask))
+			return;
+	}
 }
 
 static void on_tcp(void *arg, uint32_t events, uint64_t now_ms)

@@ -494,6 +494,29 @@ static void over_tcp(void **state)
 	assert_int_equal(dns_forwards_ignored(f), 1);
 }
 
+/* Frames without end that answer nothing: the loop takes a part of them each turn, and the time for TCP passes. */
+static void tcp_flood(void **state)
+{
+	uint8_t stray[2048 * 14] = { 0 };
+	struct told t;
+	struct got g;
+	size_t sent = 0;
+	uint64_t before;
+	ssize_t n;
+
+	(void)state;
+	cut_first(&t, &g);
+	for (size_t i = 0; i < sizeof(stray); i += 14)
+		stray[i + 1] = DNS_HEADER_BYTES;
+	while ((n = send(servers[0].tcp, stray + sent % 14, sizeof(stray) - sent % 14, MSG_NOSIGNAL)) > 0)
+		sent += (size_t)n;
+	assert_true(sent > 2 * KIB(64));
+	before = dns_forwards_ignored(f);
+	assert_int_equal(loop_turn(loop, 1000), 0);
+	assert_in_range(dns_forwards_ignored(f) - before, 1, KIB(64) / 14);
+	dns_forward_cancel(f, t.h);
+}
+
 enum trouble { T_REFUSED, T_EOF, T_EMPTY, T_SHORT, T_SILENT, T_SERVFAIL, T_N };
 
 /* What goes wrong over TCP is no answer: the next resolver is asked over UDP */
@@ -1043,7 +1066,7 @@ int main(void)
 {
 #define CASE(c) cmocka_unit_test_setup_teardown(c, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(one),	   CASE(unpredictable), CASE(forged),	    CASE(over_tcp),
+		CASE(one),	   CASE(unpredictable), CASE(forged),	    CASE(over_tcp), CASE(tcp_flood),
 		CASE(tcp_trouble), CASE(servfail),	CASE(other_rcodes), CASE(closed_port),
 		CASE(unreachable), CASE(silence),	CASE(deadline),	    CASE(down),
 		CASE(slow_name),   CASE(crowd),		CASE(at_once),	    CASE(gives_way),
