@@ -54,11 +54,34 @@ static uint32_t read_servers(struct net_addr *out, uint32_t cap, const char *fil
 	return n;
 }
 
+/* Does /etc/resolv.conf name no server, not even one that we can't ask, or is there none? */
+static bool nobody_is_named(const struct net_addr *servers)
+{
+	struct buf text, stripped;
+	int r;
+
+	buf_init(&text, KEEP_CONF_MAX);
+	buf_init(&stripped, KEEP_CONF_MAX);
+	r = keep_file_read(&text);
+	if (r == 0)
+		r = keep_text_strip(&stripped, &text, servers);
+	r = r == ST_ENOENT || (r == 0 && !keep_text_names_any(&stripped));
+	buf_fini(&text);
+	buf_fini(&stripped);
+	return r;
+}
+
 uint32_t keep_former(struct net_addr *out, const struct net_addr servers[KEEP_SERVERS])
 {
 	struct net_addr real[KEEP_RESOLVERS_MAX];
 	uint32_t n = read_servers(out, KEEP_RESOLVERS_MAX, "/etc/resolv.conf", servers), more, kept;
 
+	if (n == 0 && nobody_is_named(servers)) {
+		/* systemd-resolved may still be asked, by nsswitch.conf */
+		n = read_servers(out, KEEP_RESOLVERS_MAX, "/run/systemd/resolve/resolv.conf",
+				 servers);
+		return n > 0 ? n : net_addr_parse(out, KEEP_NOBODY) == 0;
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		if (!is_stub(&out[i]))
 			continue;

@@ -60,14 +60,19 @@ int keep_dns_add(struct keep_dns_run *d, const char *suffix, size_t cap)
 {
 	struct keep_names *s = &d->staged;
 
+	int r = 0;
+
 	if (!suffix_ok(suffix, cap))
-		return ST_EINVAL;
-	if (s->n == KEEP_SUFFIXES_MAX)
-		return ST_EFULL;
-	if (!(s->name[s->n] = strdup(suffix)))
-		return ST_ENOMEM;
-	s->n++;
-	return 0;
+		r = ST_EINVAL;
+	else if (s->n == KEEP_SUFFIXES_MAX)
+		r = ST_EFULL;
+	else if (!(s->name[s->n] = strdup(suffix)))
+		r = ST_ENOMEM;
+	else
+		s->n++;
+	if (r < 0) /* nor are the others meant for what is set next */
+		names_clear(s);
+	return r;
 }
 
 /* ---- what is wanted ---- */
@@ -128,18 +133,18 @@ static int note(struct keep_dns_run *d, enum keep_dns_manager manager)
 	return keep_journal_write(d->journal);
 }
 
-/* Whoever was told is told that we have gone. */
+/* Whoever was told is told that we have gone. A resolvconf that fails stays in the journal: it is asked again at the end. */
 static int take_back(struct keep_dns_run *d)
 {
 	const enum keep_dns_manager was = d->manager;
-	int r = 0;
+	int r;
 
 	let_go(d);
-	if (was == KEEP_DNS_FILE)
-		r = keep_dns_undo_file(d->journal);
-	else if (was != KEEP_DNS_NONE)
-		keep_dns_undo_others(d->journal);
-	return r < 0 ? r : note(d, KEEP_DNS_NONE);
+	if (was == KEEP_DNS_FILE && (r = keep_dns_undo_file(d->journal)) < 0)
+		return r;
+	if (was != KEEP_DNS_FILE && was != KEEP_DNS_NONE && keep_dns_undo_others(d->journal) < 0)
+		return 0;
+	return note(d, KEEP_DNS_NONE);
 }
 
 /* ---- setting ---- */
@@ -345,7 +350,7 @@ static void check_file(struct keep_dns_run *d, uint64_t now_ms)
 		d->rewrites_from_ms = now_ms;
 		d->rewrites = 0;
 	}
-	if (d->rewrites >= WRITES) {
+	if (d->rewrites >= WRITES && !keep_file_stands(d->journal->name, d->want.servers)) {
 		leave_file(d);
 		return;
 	}
@@ -355,7 +360,7 @@ static void check_file(struct keep_dns_run *d, uint64_t now_ms)
 		d->rewrites++;
 		log_info("keeper: /etc/resolv.conf was rewritten by others: our server is first "
 			 "again, before theirs");
-	} else if (r < 0) {
+	} else if (r < 0 && d->stands) { /* once, not for each file of its folder that changes */
 		log_warn("keeper: %s: %s", d->journal->name, d->why);
 	}
 	d->stands = r >= 0;
@@ -414,10 +419,9 @@ static void undo_resolved(const struct keep_journal *j)
 		log_debug("keeper: %s: %s", j->name, why);
 }
 
-void keep_dns_undo_others(const struct keep_journal *j)
+int keep_dns_undo_others(const struct keep_journal *j)
 {
 	if (j->resolver == KEEP_DNS_RESOLVED)
 		undo_resolved(j);
-	else if (j->resolver == KEEP_DNS_RESOLVCONF)
-		keep_rconf_undo(j);
+	return j->resolver == KEEP_DNS_RESOLVCONF ? keep_rconf_undo(j) : 0;
 }

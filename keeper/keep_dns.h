@@ -10,8 +10,9 @@
 
 #define KEEP_CONF_MAX                                                                              \
 	KIB(64) /* bytes of a resolv.conf that we touch; ours: real ones have less than one */
-#define KEEP_SERVERS 2U /* of ours: one each family */
-#define KEEP_WHY 160U	/* bytes of a reason for people; the text of struct keep_dns_state */
+#define KEEP_SERVERS 2U		/* of ours: one each family */
+#define KEEP_NOBODY "127.0.0.1" /* whom libraries ask where no server is named; resolv.conf(5) */
+#define KEEP_WHY 160U /* bytes of a reason for people; the text of struct keep_dns_state */
 
 /* ---- keep_text.c: resolv.conf as text ---- */
 
@@ -21,11 +22,14 @@
 /** keep_text_strip() - appends @in without our lines, and without a "nameserver" of @servers. Return: 0; ST_EFULL; ST_ENOMEM */
 int keep_text_strip(struct buf *out, const struct buf *in,
 		    const struct net_addr servers[KEEP_SERVERS]);
-/** keep_text_make() - appends @former with our servers in front and `options timeout:1` behind. Return: 0; ST_EFULL; ST_ENOMEM */
+/** keep_text_make() - appends @former with the first of our servers in front and `options timeout:1` behind; 127.0.0.1 where @former names
+ * nobody, as libraries do then. Return: 0; ST_EFULL; ST_ENOMEM */
 int keep_text_make(struct buf *out, const struct buf *former, const char *name,
 		   const struct net_addr servers[KEEP_SERVERS]);
 /** keep_text_servers() - the addresses of "nameserver" lines in their order, at most @cap; zones are left out. Return: how many */
 uint32_t keep_text_servers(struct net_addr *out, uint32_t cap, const struct buf *in);
+/** keep_text_names_any() - is there a "nameserver" line, whatever it names? */
+bool keep_text_names_any(const struct buf *in);
 /** keep_text_has_ours() - is there a line that keep_text_make() marked? */
 bool keep_text_has_ours(const struct buf *in);
 /** keep_text_nss_resolve() - nsswitch.conf: does "hosts:" name resolve, and before dns? */
@@ -41,6 +45,8 @@ int keep_file_read(struct buf *out);
  * already. Return: 1 if it was written, else 0; ST_EPERM: it can't be written safely or at all, @why says what is in the way; ST_ENOMEM */
 int keep_file_set(const char *name, const struct net_addr servers[KEEP_SERVERS],
 		  char why[KEEP_WHY]);
+/** keep_file_stands() - would keep_file_set() have nothing to write? */
+bool keep_file_stands(const char *name, const struct net_addr servers[KEEP_SERVERS]);
 /** keep_file_undo() - what was there, byte for byte, if it is still as keep_file_set() made it; else only our lines go.
  * Return: 0, also if nothing of ours is there; ST_ESYS (logged) */
 int keep_file_undo(const char *name, const struct net_addr servers[KEEP_SERVERS]);
@@ -57,12 +63,12 @@ enum keep_rconf keep_rconf_kind(void);
 /** keep_choose() - the manager for @wish, never AUTO; NONE with @why if the wished one is not in force. May start the bus (at most KEEP_BUS_MS);
  * @stop_fd: a hang-up there ends the wait */
 enum keep_dns_manager keep_choose(enum keep_dns_manager wish, int stop_fd, char why[KEEP_WHY]);
-/** keep_former() - the machine's resolvers without us (@servers). Return: how many, at most KEEP_RESOLVERS_MAX */
+/** keep_former() - the machine's resolvers without us (@servers); 127.0.0.1 where nobody is named. Return: how many, at most KEEP_RESOLVERS_MAX */
 uint32_t keep_former(struct net_addr *out, const struct net_addr servers[KEEP_SERVERS]);
 
 /* ---- keep_rconf.c: resolvconf and openresolv ---- */
 
-/** keep_rconf_set() - our servers as the record "DEVICE.NAME". Return: 0; ST_ESYS, ST_ETIMEOUT, ST_EUNSUPPORTED: @why */
+/** keep_rconf_set() - the first of our servers as the record "DEVICE.NAME". Return: 0; ST_ESYS, ST_ETIMEOUT, ST_EUNSUPPORTED: @why */
 int keep_rconf_set(const struct keep_journal *j, int stop_fd, char why[KEEP_WHY]);
 /** keep_rconf_undo() - the record goes; none is fine. Return: 0; ST_ESYS, ST_ETIMEOUT (logged) */
 int keep_rconf_undo(const struct keep_journal *j);
@@ -138,7 +144,8 @@ void keep_dns_process(struct keep_dns_run *d, const struct pollfd p[2], uint64_t
 
 /** keep_dns_undo_file() - what takes no time: /etc/resolv.conf. Return: 0; ST_ESYS (logged: it must be tried again) */
 int keep_dns_undo_file(const struct keep_journal *j);
-/** keep_dns_undo_others() - what may wait for others: resolvconf, systemd-resolved. Failures are logged, nothing can be done about them */
-void keep_dns_undo_others(const struct keep_journal *j);
+/** keep_dns_undo_others() - what may wait for others: resolvconf, systemd-resolved. Return: 0, also where systemd-resolved does not answer,
+ * since its settings go with the link; ST_ESYS, ST_ETIMEOUT: resolvconf failed (logged): a second try may do, but must not be waited for */
+int keep_dns_undo_others(const struct keep_journal *j);
 
 #endif

@@ -311,8 +311,9 @@ static void texts_fini(struct texts *t)
 	buf_fini(&t->copy);
 }
 
-static int set_at(const struct place *p, struct texts *t, const char *name,
-		  const struct net_addr *servers, char why[KEEP_WHY])
+/* What is there, what was there without us, and what should be there. */
+static int compose(const struct place *p, struct texts *t, const char *name,
+		   const struct net_addr *servers, char why[KEEP_WHY])
 {
 	int r = place_read(p, &t->now);
 
@@ -323,6 +324,16 @@ static int set_at(const struct place *p, struct texts *t, const char *name,
 	if ((r = keep_text_strip(&t->former, &t->now, servers)) < 0 ||
 	    (r = keep_text_make(&t->made, &t->former, name, servers)) < 0)
 		return r == ST_EFULL ? refuse(why, "is larger than 64 KiB") : r;
+	return 0;
+}
+
+static int set_at(const struct place *p, struct texts *t, const char *name,
+		  const struct net_addr *servers, char why[KEEP_WHY])
+{
+	int r = compose(p, t, name, servers, why);
+
+	if (r < 0)
+		return r;
 	if (same(&t->made, &t->now))
 		return 0;
 	if (write_copy(name, p, &t->former) < 0)
@@ -346,6 +357,22 @@ int keep_file_set(const char *name, const struct net_addr servers[KEEP_SERVERS],
 	texts_fini(&t);
 	close(p.dir);
 	return r;
+}
+
+bool keep_file_stands(const char *name, const struct net_addr servers[KEEP_SERVERS])
+{
+	char why[KEEP_WHY];
+	struct texts t;
+	struct place p;
+	bool stands;
+
+	if (place_find(&p, why) < 0)
+		return false;
+	texts_init(&t);
+	stands = compose(&p, &t, name, servers, why) == 0 && same(&t.made, &t.now);
+	texts_fini(&t);
+	close(p.dir);
+	return stands;
 }
 
 /* Is it still as we made it of the copy? Else *@t->former is what is there without our lines. */
@@ -379,6 +406,7 @@ int keep_file_undo(const char *name, const struct net_addr servers[KEEP_SERVERS]
 		log_debug("keeper: %s: %s", name, why);
 		return 0; /* where we never write, nothing of ours is */
 	}
+	unlinkat(p.dir, TEMPORARY, 0); /* of a keeper that was killed before its rename */
 	texts_init(&t);
 	r = undo_at(&p, &t, name, servers);
 	if (r == ST_EFULL)

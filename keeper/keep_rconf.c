@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * keep_rconf.c - our servers as a record of resolvconf's: Debian's own, or openresolv
+ * keep_rconf.c - our server as a record of resolvconf's: Debian's own, or openresolv
  *
  * Theory of operation: the program takes a piece of resolv.conf on its standard input and runs whatever hooks the machine has, so it
  * gets a clean environment, a time, and then a SIGKILL to its process group. The record is named after the device and the instance.
  * Debian's orders records by /etc/resolvconf/interface-order, where "tun*" comes early and unknown names last; openresolv
- * takes a metric. Both keep the other records' servers behind ours, so names resolve when we are gone.
+ * takes a metric. One server, as in the file (keep_text.c). Both keep the other records' servers behind ours, so names resolve when we are gone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -161,18 +161,15 @@ int keep_rconf_set(const struct keep_journal *j, int stop_fd, char why[KEEP_WHY]
 	char path[KEEP_PATH_MAX], record[64], input[256], addr[NET_ADDR_STR];
 	char add[] = "-a", metric[] = "-m", first[] = "0";
 	char *argv[] = { path, add, record, NULL, NULL, NULL };
-	int len = 0, r;
+	int r;
 
 	if (!find_program(path)) {
 		snprintf(why, KEEP_WHY, "resolvconf has gone");
 		return ST_EUNSUPPORTED;
 	}
 	record_name(record, j, kind);
-	for (size_t i = 0; i < KEEP_SERVERS; i++)
-		if (j->servers[i].family != 0)
-			len += snprintf(input + len, sizeof(input) - (size_t)len, "nameserver %s\n",
-					net_addr_str(addr, &j->servers[i]));
-	snprintf(input + len, sizeof(input) - (size_t)len, "options timeout:1\n");
+	snprintf(input, sizeof(input), "nameserver %s\noptions timeout:1\n",
+		 net_addr_str(addr, &j->servers[j->servers[0].family == 0]));
 	if (kind == KEEP_RCONF_OPEN) {
 		argv[1] = metric, argv[2] = first, argv[3] = add, argv[4] = record;
 	}

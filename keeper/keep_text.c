@@ -2,8 +2,10 @@
 /*
  * keep_text.c - resolv.conf and nsswitch.conf as text
  *
- * Theory of operation: what we add is, each behind a comment line that begins with MARK, one "nameserver" line for each server of
- * ours at the top and "options timeout:1" at the end (the last one counts). Taking out goes by those comments: a marked line and
+ * Theory of operation: what we add is, each behind a comment line that begins with MARK, one "nameserver" line at the top and
+ * "options timeout:1" at the end (the last one counts). One server of ours, though we may have two: glibc and musl read three at most, and
+ * the former ones are what names resolve by when we are gone. Where nobody is named, these libraries ask 127.0.0.1; our line would
+ * end that, so it is named, too. Taking out goes by those comments: a marked line and
  * its comment go, everything else stays as it is. So whatever others did to the file meanwhile, what is theirs is kept. Who rewrites the
  * file and drops comments may keep our server: a "nameserver" line with its very address goes, too.
  */
@@ -95,6 +97,19 @@ int keep_text_strip(struct buf *out, const struct buf *in,
 	return r;
 }
 
+bool keep_text_names_any(const struct buf *in)
+{
+	static const char word[] = "nameserver";
+	const char *line;
+	size_t at = 0, len;
+
+	while (next_line(in, &at, &line, &len))
+		if (starts(line, len, word) && len >= sizeof(word) &&
+		    strchr(BLANKS, line[sizeof(word) - 1]))
+			return true;
+	return false;
+}
+
 bool keep_text_has_ours(const struct buf *in)
 {
 	const char *line;
@@ -110,20 +125,22 @@ int keep_text_make(struct buf *out, const struct buf *former, const char *name,
 		   const struct net_addr servers[KEEP_SERVERS])
 {
 	const uint8_t *text = buf_data(former);
+	const struct net_addr *server = &servers[servers[0].family == 0];
 	char addr[NET_ADDR_STR];
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < KEEP_SERVERS; i++)
-		if (servers[i].family != 0)
-			r = buf_printf(out,
-				       MARK
-				       "\"%s\" is up; names resolve without the next line, too, "
-				       "and \"ssm-tun down\" takes it out\nnameserver %s\n",
-				       name, net_addr_str(addr, &servers[i]));
+	if (server->family != 0)
+		r = buf_printf(out,
+			       MARK "\"%s\" is up; names resolve without the next line, too, "
+				    "and \"ssm-tun down\" takes it out\nnameserver %s\n",
+			       name, net_addr_str(addr, server));
 	if (r == 0)
 		r = buf_put(out, text, former->len);
 	if (r == 0 && former->len > 0 && text[former->len - 1] != '\n')
 		r = buf_put(out, "\n", 1);
+	if (r == 0 && !keep_text_names_any(former))
+		r = buf_printf(out, MARK "who is asked where nobody is named\nnameserver %s\n",
+			       KEEP_NOBODY);
 	if (r == 0)
 		r = buf_printf(out, MARK "the same, for the next line\noptions timeout:1\n");
 	return r;

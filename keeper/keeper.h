@@ -94,7 +94,8 @@ int keep_note_fail_closed(int fd, bool on);
  * net.ipv4.conf.all.src_valid_mark=1; @on false: both back. Wants the device's name, and to stand before the rules do.
  * Return also: ST_EUNSUPPORTED (this kernel has no nftables, or no conntrack); ST_ESYS (logged with the sysctl to change) */
 int keep_filter(int fd, bool on);
-/** keep_dns_suffix() - one more suffix (normal, base/dname.h) for the next keep_dns_set(). ST_EFULL beyond KEEP_SUFFIXES_MAX; ST_EINVAL */
+/** keep_dns_suffix() - one more suffix (normal, base/dname.h) for the next keep_dns_set(). ST_EFULL beyond KEEP_SUFFIXES_MAX; ST_EINVAL; after
+ * either the list is empty again */
 int keep_dns_suffix(int fd, const char *suffix);
 /** keep_dns_set() - point the system's resolver at us for the suffixes given since the last time, or correct what was said before; flushes its
  * cache. Made again by the keeper itself when systemd-resolved restarts and when /etc/resolv.conf is rewritten by others.

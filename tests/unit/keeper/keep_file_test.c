@@ -5,8 +5,8 @@
  * Cases: set, looked at, goodbye: byte for byte as before; no file before; the daemon dies; all are killed and the next undoing comes from
  * the journal, or after a reboot without one; twice; set again is no write; rewritten by others: ours is first again, theirs follow; a
  * fight is given up; what others wrote after a crash is kept; links: followed to root's files, else refused; mounted files: written in
- * place; read-only: none, with the reason; requests that are refused; what the journal holds; a forged copy; the keeper sleeps;
- * resolvconf of both kinds, one that fails, one that hangs; the choice between managers.
+ * place; read-only: none, with the reason; requests that are refused; what the journal holds; a forged copy; killed before a rename; the
+ * keeper sleeps; resolvconf of both kinds, one that fails, once or always, one that hangs; the choice between managers; nobody named.
  */
 #include "keep_testing.h"
 
@@ -193,6 +193,21 @@ static void written_by_others_after_a_crash(void **state)
 	assert_string_equal(content(conf), "nameserver 8.8.4.4\n");
 }
 
+/* Killed between the new file and its rename. */
+static void killed_before_the_rename(void **state)
+{
+	(void)state;
+	kill_all();
+	write_to(at("/etc/.resolv.conf.ssm-tun"), FORMER);
+	assert_int_equal(keep_undo("one"), 0);
+	assert_string_equal(content(conf), FORMER);
+	assert_false(exists(at("/etc/.resolv.conf.ssm-tun")));
+	/* also where the file itself was not reached any more */
+	write_to(at("/etc/.resolv.conf.ssm-tun"), FORMER);
+	assert_int_equal(keep_undo("one"), 0);
+	assert_false(exists(at("/etc/.resolv.conf.ssm-tun")));
+}
+
 /* The user's folder holds another "copy" of his own making. */
 static void forged_copy(void **state)
 {
@@ -260,6 +275,7 @@ static void fight(void **state)
 {
 	const uint64_t end = keep_now_ms() + AWAIT_MS;
 	int pid, fd = start_keeper("one", &pid), n;
+	struct keep_dns_state s;
 	char text[64];
 
 	(void)state;
@@ -269,6 +285,12 @@ static void fight(void **state)
 		replace(conf, text);
 		await_content(conf, ours_first, text);
 	}
+	/* what others do beside it, and our own writing, are no rewrites */
+	write_to(at("/etc/other"), "");
+	poll(NULL, 0, 500);
+	assert_int_equal(keep_dns_look(fd, &s), 0);
+	assert_int_equal(s.manager, KEEP_DNS_FILE);
+	assert_int_equal(unlink(at("/etc/other")), 0);
 	replace(conf, "nameserver 8.8.8.8\n");
 	while (!given_up(fd)) { /* each look is a round trip; the keeper settles for 100 ms */
 		assert_true(keep_now_ms() < end);
@@ -379,9 +401,10 @@ static void refused_requests(void **state)
 	assert_int_equal(keep_dns_suffix(fd, label), 0);
 	memset(req.suffix, 'a', sizeof(req.suffix)); /* without an end */
 	assert_int_equal(raw(fd, &req), ST_EINVAL);
-	for (unsigned i = 1; i < KEEP_SUFFIXES_MAX; i++)
+	for (unsigned i = 0; i < KEEP_SUFFIXES_MAX; i++)
 		assert_int_equal(keep_dns_suffix(fd, "x.y"), 0);
 	assert_int_equal(keep_dns_suffix(fd, "x.y"), ST_EFULL);
+	assert_int_equal(keep_dns_suffix(fd, "x.y"), 0); /* the list begins anew */
 	req = (struct keep_request){ .op = KEEP_OP_DNS_SET, .manager = KEEP_DNS_MANAGER_N };
 	req.servers[0] = want.servers[0];
 	assert_int_equal(raw(fd, &req), ST_EINVAL);
@@ -490,6 +513,26 @@ static void resolvconf_fails(void **state)
 	end_keeper(fd, pid);
 }
 
+/* What could not be taken back at once is taken back at the end. */
+static void resolvconf_fails_to_forget(void **state)
+{
+	struct keep_journal j;
+	int pid, fd = start_keeper("one", &pid);
+
+	(void)state;
+	install_resolvconf();
+	set(fd, KEEP_DNS_RESOLVCONF, KEEP_DNS_RESOLVCONF);
+	run("mv %s/sbin/resolvconf %s/kept", test_base, test_base);
+	install("#!/bin/sh\nexit 3\n");
+	set(fd, KEEP_DNS_NONE, KEEP_DNS_NONE);
+	assert_int_equal(keep_journal_read("one", &j), 0);
+	assert_int_equal(j.resolver, KEEP_DNS_RESOLVCONF);
+	assert_true(exists(at("/record-ssm-tun.one")));
+	run("mv %s/kept %s/sbin/resolvconf", test_base, test_base);
+	end_keeper(fd, pid);
+	assert_false(exists(at("/record-ssm-tun.one")));
+}
+
 /* A hook that hangs holds neither the daemon for long nor the rest of the undoing. */
 static void resolvconf_hangs(void **state)
 {
@@ -562,6 +605,33 @@ static void former_servers(void **state)
 	unlink(at("/run/systemd/resolve/resolv.conf"));
 }
 
+/* resolv.conf(5): without a "nameserver" line it is the one of this machine that is asked. */
+static void nobody_named(void **state)
+{
+	const struct net_addr here = addr("127.0.0.1");
+	struct keep_dns_state s;
+	int pid, fd;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		unlink(conf);
+		if (i == 1)
+			write_to(conf, "search a.example\n");
+		fd = start_keeper("one", &pid);
+		set(fd, KEEP_DNS_AUTO, KEEP_DNS_FILE);
+		assert_true(ours_first(content(conf), "\nnameserver 127.0.0.1\n"));
+		assert_int_equal(keep_dns_look(fd, &s), 0);
+		assert_int_equal(s.n_former, 1);
+		assert_true(net_addr_eq(&s.former[0], &here));
+		end_keeper(fd, pid);
+		assert_string_equal(content(conf), i == 1 ? "search a.example\n" : "");
+		assert_int_equal(exists(conf), i == 1);
+	}
+	/* a zone is somebody, but none that we could ask */
+	write_to(conf, "nameserver fe80::1%eth0\n");
+	assert_int_equal(keep_former(&s.former[0], want.servers), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -573,6 +643,7 @@ int main(void)
 		TEST(undone_from_the_journal),
 		TEST(undone_after_a_reboot),
 		TEST(written_by_others_after_a_crash),
+		TEST(killed_before_the_rename),
 		TEST(forged_copy),
 		TEST(set_again),
 		TEST(rewritten_by_others),
@@ -583,9 +654,11 @@ int main(void)
 		TEST(sleeps_when_idle),
 		TEST(resolvconf),
 		TEST(resolvconf_fails),
+		TEST(resolvconf_fails_to_forget),
 		TEST(resolvconf_hangs),
 		TEST(choice),
 		TEST(former_servers),
+		TEST(nobody_named),
 	};
 	const struct CMUnitTest none[] = { cmocka_unit_test(needs_rights) };
 
