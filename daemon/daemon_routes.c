@@ -49,7 +49,7 @@ static int set_all(struct daemon *d)
 {
 	const struct config *c = d->plan.config;
 	const bool ipv6 = c->default_action == CFG_TO_UPSTREAM &&
-			  c->upstreams[c->default_upstream].ipv6;
+			  c->upstreams[c->default_upstream].ipv6 && tun_ipv6_on(d->tun);
 	struct tun_route out[POLICY_ALL_MAX];
 
 	return tun_routes_set(d->tun, TUN_TABLE_ALL, out,

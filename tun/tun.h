@@ -81,6 +81,9 @@ ssize_t tun_read(struct tun *t, uint8_t *buf, size_t cap, bool *csum_ok);
 int tun_writev(struct tun *t, const struct iovec *iov, int n, uint16_t csum_start,
 	       uint16_t csum_offset);
 
+/** tun_ipv6_on() - does the device take IPv6? Says so once if not. */
+bool tun_ipv6_on(struct tun *t);
+
 /** tun_addr_add() - @own: the device's address (/32 or /128 noprefixroute); one that is there already is not an error, nor is an
  * IPv6 address where IPv6 is switched off (left out, said once). Return: 0; ST_EINVAL; ST_EPERM; ST_ESYS (logged) */
 int tun_addr_add(struct tun *t, const struct net_addr *own);
@@ -99,7 +102,7 @@ struct tun_route {
 
 /** tun_routes_set() - makes our part of table @table (TUN_TABLE or TUN_TABLE_ALL) exactly @routes (adds before it deletes, in batches; the kernel's table is the
  * record: what somebody else removed comes back). The same prefix twice: the throw route wins over the device; unreachable stands
- * beside it. IPv6 is left out where it is off.
+ * beside it. IPv6 routes through the device are left out where it is off for the device, all of IPv6 where the kernel has none.
  * Return: 0; ST_EFULL beyond TUN_ROUTES_MAX; ST_ENOMEM; ST_EPERM; ST_ESYS (logged with the prefix; the other routes stand) */
 int tun_routes_set(struct tun *t, uint32_t table, const struct tun_route *routes, size_t n);
 /** tun_route_host() - one address into the device, in TUN_TABLE, at once (@on), or no longer; there already or gone already is fine. The next

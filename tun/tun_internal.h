@@ -129,7 +129,4 @@ bool tun_rule_read(struct tun_rule *out, const struct nlmsghdr *nlh);
 /** tun_rule_same() - do they select the same and do the same? An odd one equals none. */
 bool tun_rule_same(const struct tun_rule *a, const struct tun_rule *b);
 
-/** tun_ipv6_on() - does this device take IPv6? Says so once if not. */
-bool tun_ipv6_on(struct tun *t);
-
 #endif

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <linux/rtnetlink.h>
 
@@ -28,6 +29,7 @@
 
 #define FOUND_MAX ((size_t)TUN_ROUTES_MAX * 2) /* ours: leftovers of a crash beside a full set */
 #define FOUND_START ((size_t)64)
+#define SYSCTL_IPV6 "/proc/sys/net/ipv6" /* is there where the kernel knows IPv6 at all */
 #define REFUSALS_LOGGED 8U	 /* lines per call; ours */
 #define METRIC_BEHIND UINT32_MAX /* the last that the kernel looks at */
 #define METRIC_IP6 1024U	 /* what IPv6 gives a route without one (IP6_RT_PRIO_USER) */
@@ -302,14 +304,21 @@ out:
 	return r;
 }
 
-/* A sorted copy without doubles, and without IPv6 where there is none. */
+/* Without IPv6 on our device, what keeps IPv6 out of it or away from everybody still holds: other interfaces may have it. */
+static bool is_possible(struct tun *t, const struct tun_route *r)
+{
+	if (r->prefix.addr.family != 6)
+		return r->prefix.addr.family == 4;
+	return r->kind == TUN_ROUTE_DEV ? tun_ipv6_on(t) : access(SYSCTL_IPV6, F_OK) == 0;
+}
+
+/* A sorted copy without doubles and without what can't be. */
 static size_t normalise(struct tun *t, struct tun_route *out, const struct tun_route *in, size_t n)
 {
 	size_t kept = 0, unique = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (in[i].prefix.addr.family == 4 ||
-		    (in[i].prefix.addr.family == 6 && tun_ipv6_on(t)))
+		if (is_possible(t, &in[i]))
 			out[kept++] = in[i];
 	qsort(out, kept, sizeof(*out), route_cmp);
 	for (size_t i = 0; i < kept; i++)

@@ -134,6 +134,8 @@ static void ipv6_switched_off(void **state)
 {
 	const struct tun_route routes[] = { route("10.0.0.0/8", TUN_ROUTE_DEV),
 					    route("fd00:9::/32", TUN_ROUTE_DEV) };
+	const struct tun_route all[] = { route("::/0", TUN_ROUTE_UNREACHABLE),
+					 route("fe80::/10", TUN_ROUTE_THROW) };
 	struct net_addr six = addr("fd5a:1::1");
 	struct tun *t;
 
@@ -147,7 +149,12 @@ static void ipv6_switched_off(void **state)
 	const char *told = strstr(log_text, "IPv6 is switched off");
 	assert_non_null(told);
 	assert_null(strstr(told + 1, "IPv6 is switched off")); /* once */
+	/* another interface may have it all the same: what must not leave must not */
+	assert_int_equal(tun_routes_set(t, TUN_TABLE_ALL, all, 2), 0);
+	assert_says("ip -6 route show table 5374", "unreachable default");
+	assert_says("ip -6 route show table 5374", "throw fe80::/10");
 	tun_close(t);
+	assert_string_equal(output("ip -6 route show table 5374"), "");
 	sysctl_put("/proc/sys/net/ipv6/conf/default/disable_ipv6", "0");
 }
 
