@@ -66,10 +66,18 @@ static void entry_free(struct rt_learned *l, struct learned *e)
 	free(e);
 }
 
+/* A rule for the very address has that route, too. */
+static bool is_rules(const struct rt_learned *l, const struct net_addr *a)
+{
+	const struct rt_rule *rule = rt_rules_find(l->rt->table.rules, a);
+
+	return rule && rule->action != RT_DIRECT && rule->prefix.len == net_addr_bits(a);
+}
+
 static void forget(struct rt_learned *l, struct learned *e)
 {
 	char addr[NET_ADDR_STR];
-	int r = set_route(l, &e->addr, false);
+	int r = is_rules(l, &e->addr) ? 0 : set_route(l, &e->addr, false);
 
 	if (r < 0)
 		log_warn("the route of %s stays: %s", net_addr_str(addr, &e->addr), st_strerror(r));

@@ -169,6 +169,26 @@ static void and_while_flows_use_it(void **state)
 	assert_int_equal(routes.off, 1);
 }
 
+/* The host route is the rule's, too, and stays when the name is forgotten. */
+static void the_route_of_a_rule_stays(void **state)
+{
+	struct rt_rule rule = { .action = RT_UPSTREAM, .upstream = 0 };
+	struct stage *s = *state;
+	struct rt_table t = world_table();
+
+	rt_rules_free(t.rules);
+	assert_int_equal(net_prefix_parse(&rule.prefix, "192.0.2.1/32"), 0);
+	assert_int_equal(rt_rules_new(&t.rules, &rule, 1), 0);
+	rt_set_table(s->rt, &t);
+	assert_int_equal(learn("a.prod.internal", 0, "192.0.2.1", 1), 0);
+	assert_int_equal(learn("b.prod.internal", 0, "192.0.2.2", 1), 0);
+	for (int i = 0; i < 12; i++)
+		world_pass(s, 31000);
+	assert_int_equal(learned(s), 0);
+	assert_int_equal(routes.off, 1);
+	assert_int_equal(routes.last.b[3], 2);
+}
+
 static void what_is_not_learned(void **state)
 {
 	struct stage *s = *state;
@@ -304,6 +324,7 @@ int main(void)
 		SCENE(a_reload_is_no_other_upstream),
 		SCENE(kept_for_five_minutes_or_the_ttl),
 		SCENE(and_while_flows_use_it),
+		SCENE(the_route_of_a_rule_stays),
 		SCENE(what_is_not_learned),
 		SCENE(a_reload_forgets_what_no_rule_holds),
 		SCENE(bounded),
