@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,6 +56,7 @@ struct conn {
 	struct list_node node; /* in the list of its state */
 	uint64_t deadline_ms;  /* while CONNECTING or LINGERING */
 	struct buf out;
+	size_t counted; /* of @out, in dir.buffered */
 	bool eof_read, fin_wanted, fin_sent;
 	bool was_open; /* ENDED: gone, else failed */
 	enum dir_failure why;
@@ -65,6 +67,7 @@ struct dir {
 	struct dir_opts opts;
 	struct hnd_table conns;
 	uint32_t n;			   /* conns and lingering ones */
+	size_t buffered;		   /* bytes in the buffers of all */
 	struct list connecting, lingering; /* by deadline: each list has one budget */
 	struct list pending;
 	struct loop_task task;
@@ -151,6 +154,13 @@ static struct conn *conn_get(const struct dir *d, dir_conn c)
 	return hnd_get(&d->conns, c);
 }
 
+/* After each change of @c's buffer. */
+static void count(struct conn *c)
+{
+	c->dir->buffered += c->out.len - c->counted; /* unsigned: the difference may be negative */
+	c->counted = c->out.len;
+}
+
 static void timer_arm(struct dir *d)
 {
 	const struct list *lists[] = { &d->connecting, &d->lingering };
@@ -176,6 +186,7 @@ static void conn_free(struct conn *c, bool reset)
 		list_del(&c->node);
 	hnd_del(&d->conns, c->id);
 	buf_fini(&c->out);
+	d->buffered -= c->counted;
 	free(c);
 	d->n--;
 	timer_arm(d);
@@ -187,6 +198,7 @@ static void conn_end(struct conn *c, int error)
 	socket_close(c, true);
 	buf_fini(&c->out);
 	buf_init(&c->out, 0);
+	count(c);
 	if (list_linked(&c->node))
 		list_del(&c->node);
 	c->was_open = c->state == CONN_OPEN;
@@ -267,6 +279,7 @@ static int flush(struct conn *c)
 		if (n < 0)
 			return errno == EAGAIN ? 0 : errno;
 		buf_consume(&c->out, (size_t)n);
+		count(c);
 	}
 	if (c->fin_wanted && !c->fin_sent) {
 		c->fin_sent = true;
@@ -391,6 +404,18 @@ void dir_free(struct dir *d)
 	free(d);
 }
 
+/* Each flow costs one: who has many must allow many. */
+static void tell_no_descriptor(const struct dir *d, int error)
+{
+	struct rlimit files = { 0 };
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	log_limited(loop_now_ms(d->opts.loop), LOG_WARN,
+		    "direct: new connections are reset: %s (RLIMIT_NOFILE is %llu, %u connections "
+		    "are open here): allow more by ulimit -n or LimitNOFILE=",
+		    strerror(error), (unsigned long long)files.rlim_cur, d->n - 1);
+}
+
 /* What the kernel refuses at once is the far side's answer and comes as an event. */
 static int conn_start(struct conn *c, const struct net_endpoint *dst)
 {
@@ -400,7 +425,10 @@ static int conn_start(struct conn *c, const struct net_endpoint *dst)
 	c->fd = socket(dst->addr.family == 6 ? AF_INET6 : AF_INET,
 		       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0) {
-		conn_end(c, errno);
+		error = errno;
+		if (error == EMFILE || error == ENFILE)
+			tell_no_descriptor(d, error);
+		conn_end(c, error);
 		return 0;
 	}
 	if ((r = socket_mark(d, c->fd)) < 0)
@@ -446,6 +474,11 @@ int dir_open(struct dir *d, dir_conn *out, const struct net_endpoint *dst, bool 
 	}
 	*out = c->id;
 	return 0;
+}
+
+size_t dir_buffered(const struct dir *d)
+{
+	return d->buffered;
 }
 
 ssize_t dir_read(struct dir *d, dir_conn id, uint8_t *buf, size_t cap)
@@ -495,6 +528,7 @@ static int send_or_keep(struct conn *c, const uint8_t *p, size_t len)
 		return 0;
 	if (buf_put(&c->out, p + n, len - (size_t)n) < 0)
 		return ENOMEM;
+	count(c);
 	return flush(c); /* up to EAGAIN: only that promises an edge */
 }
 

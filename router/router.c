@@ -17,7 +17,9 @@
 
 static int make_parts(struct rt *r)
 {
-	const struct dir_opts dir = { .loop = r->loop, .mark = r->mark };
+	const struct dir_opts dir = { .loop = r->loop,
+				      .mark = r->mark,
+				      .connect_budget_ms = r->connect_budget_ms };
 	int e;
 
 	if (!(r->scratch = malloc(RT_TURN_BYTES)))
@@ -39,6 +41,7 @@ int rt_new(struct rt **out, const struct rt_opts *opts)
 	r->flows_max = opts->flows_max ? opts->flows_max : RT_FLOWS_MAX;
 	r->memory_bytes = opts->memory_bytes ? opts->memory_bytes : RT_MEMORY_BYTES;
 	r->mark = opts->mark;
+	r->connect_budget_ms = opts->connect_budget_ms;
 	r->table.default_action = RT_DIRECT;
 	list_init(&r->flows);
 	list_init(&r->ready);
@@ -149,6 +152,15 @@ static void dest_of_fake(struct rt *r, const struct net_addr *dst, struct rt_des
 	out->unknown_fake = !name;
 }
 
+/* Addresses of ours that stand for nobody: the stack's, which carries nothing but names, and the rest of the range. */
+static bool is_ours(const struct rt *r, const struct net_addr *a)
+{
+	const struct rt_dns_opts *o = r->dns ? &r->dns->opts : NULL;
+
+	return o && (net_addr_eq(a, &o->stack4) || net_addr_eq(a, &o->stack6) ||
+		     net_prefix_has(&o->fake4, a) || net_prefix_has(&o->fake6, a));
+}
+
 /* By prefix, or the default. */
 static void dest_of_prefix(const struct rt *r, const struct net_addr *dst, struct rt_dest *out)
 {
@@ -159,6 +171,9 @@ static void dest_of_prefix(const struct rt *r, const struct net_addr *dst, struc
 	} else if (net_addr_is_local_only(dst)) {
 		out->never = true;
 		out->action = RT_DROP;
+	} else if (is_ours(r, dst)) {
+		out->unknown_fake = true;
+		out->action = RT_REJECT;
 	} else {
 		by_default(r, out);
 	}
@@ -331,6 +346,7 @@ void rt_set_table(struct rt *r, const struct rt_table *t)
 static bool at_a_limit(const struct rt *r)
 {
 	struct ns_stats ns;
+	size_t held;
 
 	if (r->stats.flows >= r->flows_max) {
 		log_limited(loop_now_ms(r->loop), LOG_WARN,
@@ -339,11 +355,11 @@ static bool at_a_limit(const struct rt *r)
 		return true;
 	}
 	ns_stats(r->ns, &ns);
-	if (ns.buffered_bytes < r->memory_bytes)
+	held = ns.buffered_bytes + dir_buffered(r->dir);
+	if (held < r->memory_bytes)
 		return false;
 	log_limited(loop_now_ms(r->loop), LOG_WARN,
-		    "new connections are reset: %zu payload bytes are held (limits.memory)",
-		    ns.buffered_bytes);
+		    "new connections are reset: %zu payload bytes are held (limits.memory)", held);
 	return true;
 }
 

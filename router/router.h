@@ -41,6 +41,7 @@ struct rt_opts {
 	uint32_t flows_max;    /* 0: RT_FLOWS_MAX */
 	uint64_t memory_bytes; /* 0: RT_MEMORY_BYTES */
 	uint32_t mark;	       /* SO_MARK of direct flows and of the resolver's sockets */
+	uint32_t connect_budget_ms; /* of direct flows; 0: DIR_CONNECT_BUDGET_MS */
 };
 
 /* All that a reload may change, in one piece. */
@@ -123,7 +124,7 @@ struct rt_why {
 	char name[DNS_NAME_MAX]; /* asked for, or whose fake or learned address it is; "" */
 	struct net_addr addr;	 /* asked for, or the fake one that the name has; family 0: none */
 	bool fake, learned; /* @addr is a fake address; @addr was given for @name by its resolver */
-	bool unknown_fake;  /* a fake address that is nobody's: RST */
+	bool unknown_fake;  /* a fake address that is nobody's, or one of our own: RST */
 	const struct rt_rule *rule;	      /* that decides by address; NULL */
 	const struct rt_name_rule *name_rule; /* that decides by name; NULL */
 	bool is_default;		      /* no rule does */

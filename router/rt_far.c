@@ -213,7 +213,7 @@ static void dir_failed(void *arg, dir_conn c, enum dir_failure why, const char *
 		[DIR_NET_UNREACHABLE] = FAR_NET_UNREACHABLE,
 		[DIR_PROHIBITED] = FAR_PROHIBITED,
 		[DIR_TIMEOUT] = FAR_TIMEOUT,
-		[DIR_LIMIT] = FAR_LIMIT,
+		[DIR_LIMIT] = FAR_FAILED, /* of this machine: it tells its own programs at once, too */
 		[DIR_FAILED] = FAR_FAILED,
 	};
 	_Static_assert(ARRAY_LEN(map) == DIR_FAILURE_N, "map[] and enum dir_failure differ");
@@ -269,11 +269,11 @@ static int open_channel(struct rt_far *far, struct far_try *t, const struct net_
 	return r;
 }
 
-static enum far_failure failure_of(int err)
+static enum far_failure failure_of(const struct rt_far *far, int err)
 {
 	switch (err) {
 	case ST_EPERM: return FAR_FORBIDDEN;
-	case ST_EFULL: return FAR_LIMIT;
+	case ST_EFULL: return far->to.direct ? FAR_FAILED : FAR_LIMIT;
 	case ST_ENOENT: return FAR_NO_SESSION; /* the upstream has been retired */
 	default: return FAR_FAILED;
 	}
@@ -298,7 +298,7 @@ static bool try_begin(struct rt_far *far, const struct net_addr *addr)
 	log_limited(now_of(far), LOG_WARN, "an open failed: %s", st_strerror(r));
 	if (t)
 		try_free(t, false);
-	note_failure(far, failure_of(r));
+	note_failure(far, failure_of(far, r));
 	return false;
 }
 

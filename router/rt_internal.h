@@ -101,7 +101,7 @@ struct rt {
 	struct rt_upstream upstreams[RT_UPSTREAMS_MAX]; /* slots */
 	uint32_t flows_max;
 	uint64_t memory_bytes;
-	uint32_t mark;
+	uint32_t mark, connect_budget_ms;
 	struct rt_table table;
 	struct list flows, ready, dead;
 	struct list by_dst[RT_DST_BUCKETS];

@@ -5,7 +5,7 @@
  * Cases: opened, bytes both ways, IPv6; refused, and never from inside dir_open(); the budget; what the kernel says of the way, and the
  * mark (in a namespace of its own); addresses that nothing opens; either side ends first; big transfers both ways with back-pressure,
  * without wake-ups while nobody reads; the far side resets, with and without unread bytes; close in each state, in order with
- * bytes still to send, and past its limit; limits of flows; owners that close or open inside events; stale handles; free with open flows.
+ * bytes still to send, and past its limit; limits of flows and descriptors; owners that close or open inside events; stale handles; free with open flows.
  * The far side is a plain socket of this process, worked by the test itself.
  */
 #include "direct/direct.h"
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -740,7 +741,7 @@ static void close_in_each_state(void **state)
 static void close_in_order_sends_the_rest(void **state)
 {
 	struct heard h = { 0 };
-	size_t sent, got = 0;
+	size_t sent, held, got = 0;
 	uint8_t in[8];
 	int far, n = 0;
 	dir_conn c = pair_of("127.0.0.1", &h, &far, SMALL_WINDOW);
@@ -750,15 +751,20 @@ static void close_in_order_sends_the_rest(void **state)
 	await(&h.readable);
 	assert_int_equal(dir_read(dir, c, in, sizeof(in)), 0);
 	sent = fill_until_stuck(c);
+	held = dir_buffered(dir);
+	assert_true(held > 0);
+	assert_int_equal(held, KIB(64) - dir_room(dir, c));
 	dir_shutdown(dir, c);
 	dir_close(dir, c);
 	assert_int_equal(dir_room(dir, c), 0);
+	assert_int_equal(dir_buffered(dir), held);
 	while (got < sent && n++ < 10000) {
 		got = far_read_some(far, got);
 		turn();
 	}
 	assert_int_equal(got, sent);
 	assert_int_equal(far_end(far), 0);
+	assert_int_equal(dir_buffered(dir), 0);
 	close(far);
 }
 
@@ -802,6 +808,33 @@ static void limits(void **state)
 	c[2] = open_to(&at, &h[2]);
 	await(&h[2].opened);
 	assert_int_equal(dir_open(dir, &c[0], &at, true, &events, &h[0]), ST_EFULL);
+	close(listener);
+}
+
+/* Its application is told at once, and nothing turns round and round meanwhile. */
+static void no_descriptor_is_left(void **state)
+{
+	struct rlimit before, few;
+	struct heard h[2] = { 0 };
+	struct net_endpoint at;
+	int listener = listen_at("127.0.0.1", 4, &at), next = dup(listener);
+	uint64_t turned;
+
+	(void)state;
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	few.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	open_to(&at, &h[0]);
+	await(&h[0].failed);
+	assert_int_equal(h[0].why, DIR_LIMIT);
+	turned = loop_turns(loop);
+	turns(3);
+	assert_true(loop_turns(loop) - turned <= 3);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	open_to(&at, &h[1]);
+	await(&h[1].opened);
 	close(listener);
 }
 
@@ -930,6 +963,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(close_in_order_sends_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_rest_has_a_limit, setup, teardown),
 		cmocka_unit_test_teardown(limits, teardown),
+		cmocka_unit_test_setup_teardown(no_descriptor_is_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(owners_close_inside_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(owners_open_inside_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(stale_handles, setup, teardown),

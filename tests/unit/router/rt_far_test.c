@@ -127,6 +127,8 @@ static void unknown_fakes_and_rules_without_upstream(void **state)
 		enum ns_refusal refusal;
 	} cases[] = {
 		{ "198.18.9.9", NS_REFUSE_RST }, /* nobody's */
+		{ "198.18.0.2", NS_REFUSE_RST }, /* the stack's, and not DNS */
+		{ "fd00:5::2", NS_REFUSE_RST },
 		{ "198.18.1.3", NS_REFUSE_RST },       { "198.18.1.4", NS_REFUSE_DROP },
 		{ "10.1.0.1", NS_REFUSE_RST },	       { "10.2.0.1", NS_REFUSE_DROP },
 		{ "169.254.169.254", NS_REFUSE_DROP },
@@ -427,6 +429,18 @@ static void an_open_that_fails_at_once(void **state)
 	world->open_fails = ST_EPERM;
 	d = world_syn(s->rt, "10.3.0.1", 80);
 	assert_int_equal(world->conn[d - 1].refused, (int)NS_REFUSE_PROHIBITED);
+	/* Limits: of an upstream SYNs are let go, to be repeated; of this machine each is told at once. */
+	world->open_fails = ST_EFULL;
+	d = world_syn(s->rt, "10.0.0.1", 80);
+	assert_int_equal(world->conn[d - 1].refused, (int)NS_REFUSE_DROP);
+	d = world_syn(s->rt, "10.3.0.1", 80);
+	assert_int_equal(world->conn[d - 1].refused, (int)NS_REFUSE_RST);
+	world->open_fails = 0;
+	d = world_syn(s->rt, "10.3.0.1", 80);
+	world->dir[world->n_dirs - 1].open = false;
+	world->dir[world->n_dirs - 1].events->failed(world->dir[world->n_dirs - 1].arg,
+						     world->n_dirs, DIR_LIMIT, "no descriptor");
+	assert_int_equal(world->conn[d - 1].refused, (int)NS_REFUSE_RST);
 }
 
 static void fakes_in_use_are_known(void **state)

@@ -448,6 +448,10 @@ static void memory_has_a_limit(void **state)
 	syn(s, 9);
 	assert_null(s->flow);
 	played.buffered = 999;
+	world->dir_buffered = 1;
+	syn(s, 9);
+	assert_null(s->flow);
+	world->dir_buffered = 0;
 	syn(s, 9);
 	assert_non_null(s->flow);
 }

@@ -66,6 +66,12 @@ void dir_free(struct dir *d)
 	(void)d;
 }
 
+size_t dir_buffered(const struct dir *d)
+{
+	(void)d;
+	return world->dir_buffered;
+}
+
 int dir_open(struct dir *d, dir_conn *out, const struct net_endpoint *dst, bool any,
 	     const struct dir_events *events, void *arg)
 {

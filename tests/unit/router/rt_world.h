@@ -96,7 +96,7 @@ struct world {
 	uint32_t rules_changed, upstreams_gone, forwarders;
 	uint32_t echo_replies, packets_refused;
 	enum ns_refusal packet_refusal; /* the last */
-	size_t buffered;
+	size_t buffered, dir_buffered;
 };
 extern struct world *world;
 
