@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* fd.c - descriptors: writing all of something, handing one over, and keeping nothing but one */
+/* fd.c - descriptors: writing all of something, handing one over, keeping nothing but one, and how many there may be */
 #include "base/fd.h"
 
 #include <errno.h>
@@ -7,7 +7,10 @@
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/util.h"
 
 #define NULL_FILE "/dev/null"
 
@@ -53,6 +56,19 @@ int fd_write_all(int fd, const void *data, size_t len)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+size_t fd_limit_raise(size_t want)
+{
+	struct rlimit limit, more;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	more = limit;
+	more.rlim_cur = MIN((rlim_t)want, limit.rlim_max);
+	if (limit.rlim_cur >= more.rlim_cur || setrlimit(RLIMIT_NOFILE, &more) < 0)
+		more = limit;
+	return (size_t)MIN(more.rlim_cur, (rlim_t)SIZE_MAX);
 }
 
 bool fd_hung_up(int fd)

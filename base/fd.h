@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* fd.h - descriptors: writing all of something, handing one over, and keeping nothing but one */
+/* fd.h - descriptors: writing all of something, handing one over, keeping nothing but one, and how many there may be */
 #ifndef BASE_FD_H
 #define BASE_FD_H
 
@@ -17,6 +17,10 @@ void fd_keep_only(int keep);
 
 /** fd_write_all() - blocks until all @len bytes are written. Return: 0; -1 and errno, with some of them written */
 int fd_write_all(int fd, const void *data, size_t len);
+
+/** fd_limit_raise() - lets this process have @want descriptors, or as many as its hard limit allows; never fewer than before
+ * Return: how many it may have now; 0 if that can't be told */
+size_t fd_limit_raise(size_t want);
 
 /** fd_hung_up() - has the other end of a socket or pipe gone, or is it broken? Tells an end from an empty packet. */
 bool fd_hung_up(int fd);

@@ -17,12 +17,14 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "keeper/keeper.h"
 
 #define START_TIMEOUT_MS 120000U /* without a terminal; design, section 4 */
+#define FDS_UNWATCHED 512U /* ours: descriptors beside those that the loop watches or a direct flow has */
 
 /* ---- the end */
 
@@ -180,6 +182,7 @@ static int make_router(struct daemon *d)
 		.flows_max = c->limits.flows,
 		.memory_bytes = c->limits.memory_bytes,
 		.mark = TUN_MARK,
+		.connect_budget_ms = c->limits.connect_budget_ms,
 	};
 	struct rt_table table;
 	int r = daemon_table_make(d, &table);
@@ -263,6 +266,20 @@ static void tear_down(struct daemon *d)
 	cfg_free(d->plan.config);
 }
 
+/*
+ * A direct flow costs a descriptor, and the usual limit of 1,024 is for programs that use select(), which none of ours does. The
+ * helpers were forked before and keep theirs, and so does what they run.
+ */
+static void allow_descriptors(void)
+{
+	const size_t want = LOOP_WATCH_MAX + FDS_UNWATCHED, may = fd_limit_raise(want);
+
+	if (may < DIR_FLOWS_MAX + FDS_UNWATCHED)
+		log_info("this process may have %zu descriptors (the hard limit, RLIMIT_NOFILE): "
+			 "that many connections at most can be direct, fewer than %u",
+			 may, DIR_FLOWS_MAX);
+}
+
 int daemon_run(struct daemon *d, int runner_fd)
 {
 	int r = loop_new(&d->loop);
@@ -271,6 +288,7 @@ int daemon_run(struct daemon *d, int runner_fd)
 		close(runner_fd);
 		return 1;
 	}
+	allow_descriptors();
 	d->start_ms = loop_now_ms(d->loop);
 	loop_timer_init(&d->start_timer, on_start_timeout, d);
 	if ((r = build(d, runner_fd)) == 0) {

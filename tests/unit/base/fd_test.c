@@ -3,7 +3,8 @@
  * fd_test.c - base/fd.c
  *
  * Cases: standard descriptors that were closed get /dev/null; all but one are closed; a write larger than the pipe's
- * buffer, and one to nobody; a hang-up; one descriptor passed, two passed at once, none.
+ * buffer, and one to nobody; a hang-up; one descriptor passed, two passed at once, none; limits raised, as
+ * far as they go, and never lowered.
  */
 #include "base/fd.h"
 
@@ -16,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -248,6 +250,23 @@ static void the_second_descriptor_is_closed(void **state)
 	close(fds[0]);
 }
 
+static void limits_are_raised(void **state)
+{
+	struct rlimit before, now = { 0 };
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	now = (struct rlimit){ .rlim_cur = 64, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+	assert_int_equal(fd_limit_raise(32), 64);
+	assert_int_equal(fd_limit_raise(100), 100);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &now), 0);
+	assert_int_equal(now.rlim_cur, 100);
+	assert_int_equal(now.rlim_max, before.rlim_max);
+	assert_int_equal(fd_limit_raise(SIZE_MAX), before.rlim_max);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +277,7 @@ int main(void)
 		cmocka_unit_test(a_hang_up_is_seen),
 		cmocka_unit_test(a_descriptor_is_passed),
 		cmocka_unit_test(the_second_descriptor_is_closed),
+		cmocka_unit_test(limits_are_raised),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
