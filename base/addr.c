@@ -141,6 +141,7 @@ static bool is_local_only4(const uint8_t b[4])
 bool net_addr_is_local_only(const struct net_addr *a)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b }; /* RFC 6052, 2.1 */
 	static const uint8_t loopback[16] = { [15] = 1 };
 	static const uint8_t none[16];
 	/* docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html */
@@ -149,7 +150,7 @@ bool net_addr_is_local_only(const struct net_addr *a)
 
 	if (a->family != 6)
 		return a->family == 4 && is_local_only4(b);
-	if (memcmp(b, mapped, sizeof(mapped)) == 0)
+	if (memcmp(b, mapped, sizeof(mapped)) == 0 || memcmp(b, nat64, sizeof(nat64)) == 0)
 		return is_local_only4(b + sizeof(mapped));
 	return b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) ||
 	       memcmp(b, loopback, 16) == 0 || memcmp(b, none, 16) == 0 || memcmp(b, imds, 16) == 0;

@@ -51,7 +51,7 @@ static inline uint8_t net_addr_bytes(const struct net_addr *a)
 	return a->family == 6 ? 16 : 4;
 }
 /** net_addr_is_local_only() - loopback, link-local, multicast, broadcast or 0/8, of either family, also as an
- * IPv4-mapped address, and fd00:ec2::254 (the instance metadata service, which IPv6 does not make link-local):
+ * IPv4-mapped address or behind NAT64's well-known prefix, and fd00:ec2::254 (the instance metadata service, which IPv6 does not make link-local):
  * never routed and never opened on an upstream (design, decision 13) */
 bool net_addr_is_local_only(const struct net_addr *a);
 
