@@ -123,6 +123,39 @@ static int delete_rule(struct tun_nl *nl, struct rule *rule)
 	return error ? tun_nl_error(error, "delete policy rule %u", rule->is.priority) : 1;
 }
 
+/* The other way round than they are added: what takes packets in goes before what keeps them out. */
+static int rank(const struct tun_rule *rule)
+{
+	switch (rule->priority) {
+	case TUN_RULE_PASSED: return 0;
+	case TUN_RULE_OWN:
+	case TUN_RULE_DHCP:
+	case TUN_RULE_MAIN: return 1;
+	default: return 2;
+	}
+}
+
+/* Return: how many; the last ST_E* of those that could not be deleted is in *@failed */
+static int delete_family(struct tun_nl *nl, struct rule_list *list, int *failed)
+{
+	int deleted = 0;
+
+	for (int turn = 2; turn >= 0; turn--) {
+		for (size_t i = 0; i < list->n; i++) {
+			struct rule *rule = &list->v[i];
+			int gone = is_ours(rule) && rank(&rule->is) == turn ?
+					   delete_rule(nl, rule) :
+					   0;
+
+			if (gone < 0)
+				*failed = gone;
+			else
+				deleted += gone;
+		}
+	}
+	return deleted;
+}
+
 static int delete_ours(struct tun_nl *nl)
 {
 	struct rule_list list = { 0 };
@@ -131,14 +164,7 @@ static int delete_ours(struct tun_nl *nl)
 	for (size_t f = 0; f < ARRAY_LEN(families); f++) {
 		if ((r = read_band(nl, &list, families[f])) < 0)
 			break;
-		for (size_t i = 0; i < list.n; i++) {
-			int gone = is_ours(&list.v[i]) ? delete_rule(nl, &list.v[i]) : 0;
-
-			if (gone < 0)
-				failed = gone;
-			else
-				deleted += gone;
-		}
+		deleted += delete_family(nl, &list, &failed);
 	}
 	free(list.v);
 	if (r < 0)
@@ -216,18 +242,6 @@ static int add_missing(struct tun_nl *nl, struct plan *plan)
 		plan->changes++;
 	}
 	return 0;
-}
-
-/* The other way round: what takes packets in goes before what keeps them out. */
-static int rank(const struct tun_rule *rule)
-{
-	switch (rule->priority) {
-	case TUN_RULE_PASSED: return 0;
-	case TUN_RULE_OWN:
-	case TUN_RULE_DHCP:
-	case TUN_RULE_MAIN: return 1;
-	default: return 2;
-	}
 }
 
 static int delete_unwanted(struct tun_nl *nl, struct plan *plan)

@@ -6,7 +6,7 @@
  * impossible policies; from one policy to another: no gap (nothing is deleted before all is added, what stays is not touched), also where
  * one rule selects less than its neighbour; odd leftovers of our number go; where the kernel sends packets: users, resolvers,
  * DHCP, local networks, forwarded packets, and what comes out of the device; answers under strict rp_filter with an access list;
- * the largest policy. What the kernel holds is read back by iproute2.
+ * the largest policy; exceptions go last. What the kernel holds is read back by iproute2.
  */
 #include "tun/tun.h"
 
@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 
 #include "tests/unit/tun/tun_fixture.h"
@@ -270,6 +271,52 @@ static void changes_without_a_gap(void **state)
 }
 
 /* "Delete the rule without users" may hit the one with users that stands before it. */
+/* Priorities of the IPv4 rules that the kernel tells as deleted, in that order. Return: count */
+static size_t deleted_priorities(int fd, uint32_t *out, size_t cap)
+{
+	_Alignas(struct nlmsghdr) char in[16384];
+	size_t n = 0;
+	ssize_t got;
+
+	while ((got = recv(fd, in, sizeof(in), MSG_DONTWAIT)) > 0) {
+		size_t left = (size_t)got;
+
+		for (struct nlmsghdr *h = (void *)in; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+			const struct fib_rule_hdr *frh = NLMSG_DATA(h);
+			const struct rtattr *a = (const void *)(frh + 1);
+			size_t rest = h->nlmsg_len - NLMSG_LENGTH(sizeof(*frh));
+
+			for (; h->nlmsg_type == RTM_DELRULE && RTA_OK(a, rest); a = RTA_NEXT(a, rest))
+				if (a->rta_type == FRA_PRIORITY && n < cap)
+					memcpy(&out[n++], RTA_DATA(a), sizeof(*out));
+		}
+	}
+	return n;
+}
+
+/* Else packets of our own sockets would be taken in, for a moment. */
+static void exceptions_are_deleted_last(void **state)
+{
+	const struct sockaddr_nl self = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_RULE };
+	const struct tun_policy policy = { .system = true };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	uint32_t gone[32];
+	size_t n;
+
+	(void)state;
+	assert_int_equal(bind(fd, (const struct sockaddr *)&self, sizeof(self)), 0);
+	assert_int_equal(tun_rules_set(&policy), 0);
+	assert_true(tun_rules_del() > 0);
+	n = deleted_priorities(fd, gone, ARRAY_LEN(gone));
+	assert_true(n > 3);
+	assert_int_equal(gone[n - 1], TUN_RULE_PASSED);
+	assert_int_equal(gone[n - 2], TUN_RULE_MAIN);
+	for (size_t i = 0; i < n; i++)
+		if (gone[i] == TUN_RULE_OWN)
+			assert_true(i >= n - 4); /* beside DHCP's and main's */
+	close(fd);
+}
+
 static void the_kernel_deletes_the_wrong_one(void **state)
 {
 	const struct tun_policy users = { .uids = { { 7, 7 } }, .n_uids = 1 };
@@ -528,6 +575,7 @@ int main(void)
 		cmocka_unit_test_setup(access_rules, each_setup),
 		cmocka_unit_test_setup(impossible_policies, each_setup),
 		cmocka_unit_test_setup(changes_without_a_gap, each_setup),
+		cmocka_unit_test_setup(exceptions_are_deleted_last, each_setup),
 		cmocka_unit_test_setup(the_kernel_deletes_the_wrong_one, each_setup),
 		cmocka_unit_test_setup(odd_leftovers_go, each_setup),
 		cmocka_unit_test_setup(ways_in_split_mode, each_setup),
