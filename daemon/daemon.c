@@ -24,7 +24,7 @@
 #include "keeper/keeper.h"
 
 #define START_TIMEOUT_MS 120000U /* without a terminal; design, section 4 */
-#define FDS_UNWATCHED 512U /* ours: descriptors beside those that the loop watches or a direct flow has */
+#define FDS_UNWATCHED 512U	 /* ours: beside those that the loop watches, or direct flows */
 
 /* ---- the end */
 

@@ -50,9 +50,8 @@ struct dir_opts {
 };
 
 int dir_new(struct dir **out, const struct dir_opts *opts); /* Return: 0; ST_ENOMEM */
-void dir_free(struct dir *d); /* resets what is open, without events; NULL is fine */
-size_t dir_buffered(
-	const struct dir *d); /* bytes that wait in our buffers, of all flows; the kernel's own not counted */
+void dir_free(struct dir *d);		  /* resets what is open, without events; NULL is fine */
+size_t dir_buffered(const struct dir *d); /* bytes in our buffers, of all flows; not the kernel's */
 
 /** dir_open() - connect to @dst. Addresses that nothing may open (net_addr_is_local_only()) are refused unless @any.
  * Return: 0 and *@out, events follow; ST_EINVAL (no address, or port 0); ST_EFULL (flows_max, or the loop's watches); ST_EPERM (such an

@@ -38,9 +38,9 @@ struct rt_upstream {
 
 struct rt_opts {
 	struct loop *loop;
-	uint32_t flows_max;    /* 0: RT_FLOWS_MAX */
-	uint64_t memory_bytes; /* 0: RT_MEMORY_BYTES */
-	uint32_t mark;	       /* SO_MARK of direct flows and of the resolver's sockets */
+	uint32_t flows_max;	    /* 0: RT_FLOWS_MAX */
+	uint64_t memory_bytes;	    /* 0: RT_MEMORY_BYTES */
+	uint32_t mark;		    /* SO_MARK of direct flows and of the resolver's sockets */
 	uint32_t connect_budget_ms; /* of direct flows; 0: DIR_CONNECT_BUDGET_MS */
 };
 

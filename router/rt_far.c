@@ -213,7 +213,7 @@ static void dir_failed(void *arg, dir_conn c, enum dir_failure why, const char *
 		[DIR_NET_UNREACHABLE] = FAR_NET_UNREACHABLE,
 		[DIR_PROHIBITED] = FAR_PROHIBITED,
 		[DIR_TIMEOUT] = FAR_TIMEOUT,
-		[DIR_LIMIT] = FAR_FAILED, /* of this machine: it tells its own programs at once, too */
+		[DIR_LIMIT] = FAR_FAILED, /* of this machine: told at once, as by its kernel */
 		[DIR_FAILED] = FAR_FAILED,
 	};
 	_Static_assert(ARRAY_LEN(map) == DIR_FAILURE_N, "map[] and enum dir_failure differ");

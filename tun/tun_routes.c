@@ -30,9 +30,9 @@
 #define FOUND_MAX ((size_t)TUN_ROUTES_MAX * 2) /* ours: leftovers of a crash beside a full set */
 #define FOUND_START ((size_t)64)
 #define SYSCTL_IPV6 "/proc/sys/net/ipv6" /* is there where the kernel knows IPv6 at all */
-#define REFUSALS_LOGGED 8U	 /* lines per call; ours */
-#define METRIC_BEHIND UINT32_MAX /* the last that the kernel looks at */
-#define METRIC_IP6 1024U	 /* what IPv6 gives a route without one (IP6_RT_PRIO_USER) */
+#define REFUSALS_LOGGED 8U		 /* lines per call; ours */
+#define METRIC_BEHIND UINT32_MAX	 /* the last that the kernel looks at */
+#define METRIC_IP6 1024U /* what IPv6 gives a route without one (IP6_RT_PRIO_USER) */
 
 /* What stands in the table with our mark; @as_wanted: of its kind, and through this device if it has one. */
 struct found {

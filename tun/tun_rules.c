@@ -143,9 +143,8 @@ static int delete_family(struct tun_nl *nl, struct rule_list *list, int *failed)
 	for (int turn = 2; turn >= 0; turn--) {
 		for (size_t i = 0; i < list->n; i++) {
 			struct rule *rule = &list->v[i];
-			int gone = is_ours(rule) && rank(&rule->is) == turn ?
-					   delete_rule(nl, rule) :
-					   0;
+			int gone = is_ours(rule) && rank(&rule->is) == turn ? delete_rule(nl, rule)
+									    : 0;
 
 			if (gone < 0)
 				*failed = gone;

@@ -128,10 +128,9 @@ static void unknown_fakes_and_rules_without_upstream(void **state)
 	} cases[] = {
 		{ "198.18.9.9", NS_REFUSE_RST }, /* nobody's */
 		{ "198.18.0.2", NS_REFUSE_RST }, /* the stack's, and not DNS */
-		{ "fd00:5::2", NS_REFUSE_RST },
-		{ "198.18.1.3", NS_REFUSE_RST },       { "198.18.1.4", NS_REFUSE_DROP },
-		{ "10.1.0.1", NS_REFUSE_RST },	       { "10.2.0.1", NS_REFUSE_DROP },
-		{ "169.254.169.254", NS_REFUSE_DROP },
+		{ "fd00:5::2", NS_REFUSE_RST },	  { "198.18.1.3", NS_REFUSE_RST },
+		{ "198.18.1.4", NS_REFUSE_DROP }, { "10.1.0.1", NS_REFUSE_RST },
+		{ "10.2.0.1", NS_REFUSE_DROP },	  { "169.254.169.254", NS_REFUSE_DROP },
 	};
 	struct stage *s = *state;
 

@@ -286,7 +286,8 @@ static size_t deleted_priorities(int fd, uint32_t *out, size_t cap)
 			const struct rtattr *a = (const void *)(frh + 1);
 			size_t rest = h->nlmsg_len - NLMSG_LENGTH(sizeof(*frh));
 
-			for (; h->nlmsg_type == RTM_DELRULE && RTA_OK(a, rest); a = RTA_NEXT(a, rest))
+			for (; h->nlmsg_type == RTM_DELRULE && RTA_OK(a, rest);
+			     a = RTA_NEXT(a, rest))
 				if (a->rta_type == FRA_PRIORITY && n < cap)
 					memcpy(&out[n++], RTA_DATA(a), sizeof(*out));
 		}
