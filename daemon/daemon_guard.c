@@ -43,9 +43,9 @@ static bool is_told(const struct daemon *d, const struct collision *c)
 
 static const char *choice_of(const struct collision *c)
 {
-	if (c->ours.len == 0)
+	if (!c->rule && c->ours.len == 0)
 		return "it wins over system mode: that traffic does not come to us";
-	if (c->line == 0)
+	if (!c->rule)
 		return "programs can't reach that part of it while we are up";
 	return c->theirs_wins ? "the local network keeps it" : "the rule has override";
 }
@@ -58,9 +58,11 @@ void daemon_guard_text(char *out, size_t cap, const struct config *config,
 	if (c->line)
 		snprintf(where, sizeof(where),
 			 "%s:%u: ", config->file ? text_safe(config->file).s : "flags", c->line);
+	else if (c->rule)
+		snprintf(where, sizeof(where), "flags: ");
 	snprintf(out, cap, "%s%s collides with %s on %s: %s", where, net_prefix_str(ours, &c->ours),
-		 net_prefix_str(theirs, &c->theirs), c->ifname[0] ? c->ifname : "no device",
-		 choice_of(c));
+		 net_prefix_str(theirs, &c->theirs),
+		 c->ifname[0] ? text_safe(c->ifname).s : "no device", choice_of(c));
 }
 
 struct found {
@@ -68,7 +70,8 @@ struct found {
 	size_t n;
 };
 
-static void put(struct found *f, const struct net_prefix *ours, uint32_t line,
+/* @rule: whose prefix @ours is; NULL: nobody's */
+static void put(struct found *f, const struct net_prefix *ours, const struct rt_rule *rule,
 		const struct tun_main_route *theirs, bool theirs_wins)
 {
 	struct collision *c;
@@ -76,9 +79,11 @@ static void put(struct found *f, const struct net_prefix *ours, uint32_t line,
 	if (f->n == COLLISIONS_MAX)
 		return;
 	c = &f->v[f->n++];
-	*c = (struct collision){
-		.ours = *ours, .theirs = theirs->prefix, .line = line, .theirs_wins = theirs_wins
-	};
+	*c = (struct collision){ .ours = *ours,
+				 .theirs = theirs->prefix,
+				 .rule = rule != NULL,
+				 .line = rule ? rule->line : 0,
+				 .theirs_wins = theirs_wins };
 	text_copy(c->ifname, sizeof(c->ifname), theirs->ifname);
 }
 
@@ -89,7 +94,7 @@ static void find_range(struct found *f, const struct net_prefix *range,
 	if (range->addr.family &&
 	    (net_prefix_covers(range, &r->prefix) ||
 	     (r->prefix.len >= WIDE_BITS && net_prefix_covers(&r->prefix, range))))
-		put(f, range, 0, r, false);
+		put(f, range, NULL, r, false);
 }
 
 static bool is_multicast(const struct net_prefix *p)
@@ -102,7 +107,7 @@ static void find_wide(struct found *f, const struct config *c, const struct tun_
 	const struct net_prefix all = { .addr = { .family = r->prefix.addr.family } };
 
 	if (c->system && r->prefix.len < WIDE_BITS && !is_multicast(&r->prefix))
-		put(f, &all, 0, r, true);
+		put(f, &all, NULL, r, true);
 }
 
 size_t daemon_guard_find(struct collision out[COLLISIONS_MAX], const struct guard_input *in)
@@ -110,7 +115,7 @@ size_t daemon_guard_find(struct collision out[COLLISIONS_MAX], const struct guar
 	struct found f = { .v = out };
 
 	for (size_t i = 0; i < in->n_rules; i++)
-		put(&f, &in->rules[i].rule->prefix, in->rules[i].rule->line,
+		put(&f, &in->rules[i].rule->prefix, in->rules[i].rule,
 		    &in->main_routes[in->rules[i].local], in->rules[i].local_wins);
 	for (size_t i = 0; i < in->n_main; i++) {
 		find_range(&f, &in->range, &in->main_routes[i]);

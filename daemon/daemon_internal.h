@@ -90,7 +90,8 @@ struct plan {
 struct collision {
 	struct net_prefix ours, theirs;
 	char ifname[TUN_NAME_MAX + 1];
-	uint32_t line; /* of the rule; 0: our own addresses */
+	bool rule;     /* ours is a rule's; else our own addresses, or system mode */
+	uint32_t line; /* of the rule; 0: a flag's */
 	bool theirs_wins;
 };
 
@@ -261,13 +262,13 @@ const char *daemon_manager_name(enum keep_dns_manager m);
 
 /* daemon_upstreams.c: configuration to accounts and upstreams */
 int daemon_upstreams_new(struct daemon *d);
-/** daemon_upstream_make() - fills the free slot @u. @log: the router knows it and it may be started. Return: 0; ST_E* (logged), the slot
- * is free again */
+/** daemon_upstream_make() - fills the free slot @u; neither told to the router nor started. @may_ask: a passphrase may be asked for on the
+ * terminal, which waits. Return: 0; ST_E* (logged), the slot is free again */
 int daemon_upstream_make(struct daemon *d, struct upstream *u, const struct config *c,
 			 const struct cfg_upstream *cfg, bool may_ask);
 /** daemon_upstream_drop() - frees a slot's contents without a word to the far side */
 void daemon_upstream_drop(struct upstream *u);
-/** daemon_upstream_free_slot() - Return: a free slot that is not in @taken (bits, RT_UPSTREAMS_MAX); NULL: none */
+/** daemon_upstream_free_slot() - Return: a free slot; NULL: none */
 struct upstream *daemon_upstream_free_slot(struct daemon *d);
 /** daemon_upstream_tell_router() - slot, resolver and ipv6 as the plan has them now */
 void daemon_upstream_tell_router(struct daemon *d, struct upstream *u);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Cases: what collides (rules with local routes, our own range with a VPN that comes later, system mode with half of the world);
+ * Cases: what collides (rules with local routes, rules of flags too, our own range with a VPN that comes later, system mode with half of the world);
  * one line each, told once, again when it has changed or come back; more at once than are told.
  */
 #include <setjmp.h>
@@ -119,6 +119,22 @@ static void system_mode_and_another_vpn(void **state)
 	free(d.collisions);
 }
 
+/* A rule of --route has no line; what is said of our own addresses does not hold for it. */
+static void a_rule_of_a_flag(void **state)
+{
+	const struct rt_rule rule = { .prefix = prefix("10.0.0.0/8") };
+	struct tun_main_route routes[] = { local("10.5.0.0/16", "docker0") };
+	struct rt_collision c = { .rule = &rule, .local = 0, .local_wins = true };
+	struct guard_input in = { .rules = &c, .n_rules = 1, .main_routes = routes, .n_main = 1 };
+	struct daemon d = { 0 };
+
+	(void)state;
+	assert_int_equal(tell(&d, &in), 1);
+	assert_non_null(strstr(lines[0], "flags: 10.0.0.0/8 collides with 10.5.0.0/16 on docker0: "
+					 "the local network keeps it"));
+	free(d.collisions);
+}
+
 static void many_at_once(void **state)
 {
 	static struct rt_rule rules[MANY];
@@ -148,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(told_once_and_again_when_it_changes),
+		cmocka_unit_test(a_rule_of_a_flag),
 		cmocka_unit_test(our_own_range),
 		cmocka_unit_test(system_mode_and_another_vpn),
 		cmocka_unit_test(many_at_once),
