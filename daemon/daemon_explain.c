@@ -64,9 +64,12 @@ static json_t *refusal(const char *host, const char *why)
 
 /* ---- parts of the answer */
 
-static const char *action_name(enum rt_action a)
+/* What is never routed is the machine's own business, although the router drops what reaches it anyway. */
+static const char *action_name(const struct rt_why *w)
 {
-	switch (a) {
+	if (w->never)
+		return "direct";
+	switch (w->action) {
 	case RT_UPSTREAM: return "upstream";
 	case RT_DIRECT: return "direct";
 	case RT_REJECT: return "reject";
@@ -180,7 +183,7 @@ static json_t *why_json(const struct rt_why *w, const struct subject *s, const s
 			 "asked", s->host, "port", (int)s->port, "name", w->name, "address",
 			 addr_json(&w->addr), "fake", w->fake, "learned", w->learned,
 			 "unknown_fake", w->unknown_fake, "never", w->never, "rule",
-			 rule_json(w, c), "action", action_name(w->action));
+			 rule_json(w, c), "action", action_name(w));
 }
 
 /* ---- a running daemon */
@@ -227,62 +230,61 @@ json_t *daemon_explain(struct daemon *d, const json_t *request)
 
 /* ---- a file alone */
 
-/* As rt_explain(), without what only a running router knows: fake and learned addresses. */
-static void explain_table(struct rt_why *w, const struct rt_table *t, const struct config *c,
-			  const char *host)
+/* The router that @c would have, without anything behind it: what it says of @host. Takes @t. Return: as rt_explain(), and what making it
+ * may fail by; @r and @loop are the caller's in any case. */
+static int ask_router(struct loop **loop, struct rt **r, struct rt_table *t, const struct config *c,
+		      const char *host, struct rt_why *out)
 {
-	*w = (struct rt_why){ .action = t->default_action, .upstream = t->default_upstream };
-	if (net_addr_parse(&w->addr, host) == 0) {
-		w->rule = rt_rules_find(t->rules, &w->addr);
-		w->never = !w->rule && net_addr_is_local_only(&w->addr);
-	} else {
-		text_copy(w->name, sizeof(w->name), host);
-		w->name_rule = rt_names_find(t->names, host);
-	}
-	w->is_default = !w->rule && !w->name_rule && !w->never;
-	if (w->rule || w->name_rule) {
-		w->action = w->rule ? w->rule->action : w->name_rule->action;
-		w->upstream = w->rule ? w->rule->upstream : w->name_rule->upstream;
-	}
-	if (w->never)
-		w->action = RT_DIRECT;
-	if (w->name_rule && w->action == RT_UPSTREAM)
-		w->dns = (struct dns_verdict){
-			.way = DNS_UPSTREAM,
-			.via = { .upstream = w->upstream,
-				 .resolver = c->upstreams[w->upstream].resolver },
-			.fake = c->dns_mode == CFG_DNS_FAKE_IP,
-			.ipv6 = c->upstreams[w->upstream].ipv6,
-		};
-	else if (w->name_rule && w->action != RT_DIRECT)
-		w->dns.way = DNS_NONE;
+	const struct rt_dns_opts dns = { .mode = daemon_dns_mode_of(c) };
+	int e;
+
+	if ((e = loop_new(loop)) < 0 || (e = rt_new(r, &(struct rt_opts){ .loop = *loop })) < 0)
+		return e;
+	for (uint32_t i = 0; i < c->n_upstreams; i++)
+		rt_set_upstream(*r, i,
+				&(struct rt_upstream){ .name = c->upstreams[i].name,
+						       .resolver = c->upstreams[i].resolver,
+						       .ipv6 = c->upstreams[i].ipv6 });
+	rt_set_table(*r, t);
+	*t = (struct rt_table){ 0 };
+	return (e = rt_dns_start(*r, &dns)) < 0 ? e : rt_explain(*r, host, out);
+}
+
+static json_t *file_json(const struct rt_why *w, const struct subject *s, const struct config *c)
+{
+	const char *to = w->action == RT_UPSTREAM ? c->upstreams[w->upstream].name : NULL;
+	const char *via = w->dns.way == DNS_UPSTREAM ? c->upstreams[w->dns.via.upstream].name : "";
+	json_t *out = why_json(w, s, c);
+
+	if (!out)
+		return NULL;
+	json_object_set_new(out, "upstream",
+			    to ? json_pack("{s:s, s:s}", "name", to, "state", "not running")
+			       : json_null());
+	json_object_set_new(out, "dns", w->name[0] ? dns_json(w, NULL, via) : json_null());
+	json_object_set_new(out, "kernel", json_null());
+	return out;
 }
 
 json_t *daemon_explain_file(const struct config *c, const char *host)
 {
-	const char *wrong, *via = "";
+	struct loop *loop = NULL;
+	struct rt *r = NULL;
 	struct rt_table t = { 0 };
+	const char *wrong;
 	struct subject s;
 	struct rt_why w;
 	struct daemon d;
-	json_t *out = NULL, *upstream = json_null();
+	json_t *out = NULL;
 
 	if ((wrong = read_subject(&s, host)))
 		return refusal(host, wrong);
-	if (daemon_host_stage(&d, c) == 0 && daemon_table_make(&d, &t) == 0) {
-		explain_table(&w, &t, c, s.host);
-		if (w.action == RT_UPSTREAM)
-			via = c->upstreams[w.upstream].name;
-		if (via[0])
-			upstream = json_pack("{s:s, s:s}", "name", via, "state", "not running");
-		if ((out = why_json(&w, &s, c))) {
-			json_object_set_new(out, "upstream", upstream);
-			json_object_set_new(out, "dns",
-					    w.name[0] ? dns_json(&w, NULL, via) : json_null());
-			json_object_set_new(out, "kernel", json_null());
-		}
-	}
+	if (daemon_host_stage(&d, c) == 0 && daemon_table_make(&d, &t) == 0 &&
+	    ask_router(&loop, &r, &t, c, s.host, &w) == 0)
+		out = file_json(&w, &s, c);
 	daemon_table_free(&t);
+	rt_free(r);
+	loop_free(loop);
 	free(d.upstreams);
 	return out ? out : refusal(host, "out of memory");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Cases: where names and addresses go by a configuration alone, with and without a port, in every form that is taken; the most
- * specific rule and its line; what is never routed; dns modes; what is neither a name nor an address.
+ * specific rule and its line; what is never routed; dns modes, names of the whole machine; what is neither a name nor an address.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,6 +103,52 @@ static void where_it_goes(void **state)
 	}
 }
 
+/* Names that no rule has go where the running tunnel would ask for them. */
+static void names_of_the_whole_machine(void **state)
+{
+	static const struct {
+		const char *host, *way, *upstream;
+		bool local;
+	} cases[] = {
+		{ "www.example.com", "upstream", "two", false },
+		{ "8.8.8.8.in-addr.arpa", "upstream", "two", false },
+		{ "3.2.1.10.in-addr.arpa", "upstream", "one", false },
+		{ "printer.local", "local", "", false },
+		{ "here.one.internal", "local", "", false },
+		{ "www.example.com", "local", "", true },
+	};
+
+	(void)state;
+	config.system = true;
+	config.default_action = CFG_TO_UPSTREAM;
+	config.default_upstream = 1;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		config.dns_public_local = cases[i].local;
+		json_t *x = daemon_explain_file(&config, cases[i].host);
+		const json_t *dns = json_object_get(x, "dns");
+
+		if (strcmp(str(dns, "way"), cases[i].way) != 0 ||
+		    strcmp(str(dns, "upstream"), cases[i].upstream) != 0)
+			fail_msg("%s: %s", cases[i].host, json_dumps(x, JSON_COMPACT));
+		json_decref(x);
+	}
+	config.system = config.dns_public_local = false;
+	config.default_action = CFG_TO_DIRECT;
+	config.default_upstream = 0;
+}
+
+/* Rules of names do nothing then. */
+static void names_are_off(void **state)
+{
+	(void)state;
+	config.dns_mode = CFG_DNS_OFF;
+	json_t *x = daemon_explain_file(&config, "db.one.internal");
+
+	assert_string_equal(str(json_object_get(x, "dns"), "way"), "local");
+	json_decref(x);
+	config.dns_mode = CFG_DNS_FAKE_IP;
+}
+
 static void dns_of(bool fake, bool ipv6)
 {
 	json_t *x = daemon_explain_file(&config, "db.one.internal");
@@ -163,8 +209,8 @@ static void neither(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(where_it_goes),
-		cmocka_unit_test(modes),
+		cmocka_unit_test(where_it_goes), cmocka_unit_test(names_of_the_whole_machine),
+		cmocka_unit_test(names_are_off), cmocka_unit_test(modes),
 		cmocka_unit_test(neither),
 	};
 
