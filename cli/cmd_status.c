@@ -125,7 +125,9 @@ static void print_dns(const json_t *dns)
 	       cli_str(dns, "server"));
 	if (strcmp(cli_str(dns, "mode"), "off") == 0)
 		return;
-	if (cli_bool(dns, "all_names"))
+	if (strcmp(cli_str(dns, "manager"), "none") == 0)
+		puts("  nobody asks us of himself");
+	else if (cli_bool(dns, "all_names"))
 		puts("  all names are asked of us");
 	else
 		printf("  %" JSON_INTEGER_FORMAT " suffixes are asked of us\n",

@@ -5,7 +5,7 @@
  * Theory of operation: the router serves names (rt_dns_start()); the keeper alone may change the system's resolver, and says which ones
  * the machine had before: those are asked for names that no rule matches, by marked sockets. The system is told of the least set of
  * suffixes under which the rules' names lie, and of nothing where there is none. What it was told last is remembered: a change that
- * changes no suffix asks the keeper for nothing.
+ * changes no suffix asks the keeper for nothing, unless it has failed meanwhile: then the former manager may have forgotten us already.
  *
  * A host that this process itself looks up is made known to the router first: its look-up goes through the system's resolver, may come
  * to our own server, and must then be asked of the former resolvers, or the tunnel would wait for itself.
@@ -167,12 +167,22 @@ static bool is_ours(const struct daemon *d, const struct net_addr *a)
 	       (d->range6.addr.family && net_prefix_has(&d->range6, a));
 }
 
+/* Link-local IPv4 is not: clouds have their resolvers there. */
+static bool is_this_machine(const struct net_addr *a)
+{
+	const bool link_local = a->family == 4 && a->b[0] == 169 && a->b[1] == 254;
+	struct tun_path path;
+
+	return (net_addr_is_local_only(a) && !link_local) ||
+	       (tun_path_get(a, 0, &path) == 0 && strcmp(path.ifname, "lo") == 0);
+}
+
 /* A program of this machine: would a question that we hand it come back to us? systemd-resolved sends us the suffixes that we asked for;
  * in system mode every query of every program comes to us. */
 static bool comes_back(const struct daemon *d, const struct net_addr *a)
 {
-	return net_addr_is_local_only(a) &&
-	       (d->names.state.manager == KEEP_DNS_RESOLVED || d->plan.config->system);
+	return (d->names.state.manager == KEEP_DNS_RESOLVED || d->plan.config->system) &&
+	       is_this_machine(a);
 }
 
 static bool same_forwarders(const struct names *names, const struct net_endpoint *v, size_t n)
@@ -366,16 +376,17 @@ static int ask_keeper(struct daemon *d, const struct telling *now, struct keep_d
 		.servers = { d->stack4, d->stack6 },
 		.default_route = now->default_route,
 	};
-	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < now->n; i++)
-		r = keep_dns_suffix(d->keeper_fd, now->suffixes[i]);
-	if (r < 0)
-		log_error("names: the suffix %s was not taken: %s", text_safe(now->suffixes[0]).s,
+	for (size_t i = 0; i < now->n; i++) {
+		int r = keep_dns_suffix(d->keeper_fd, now->suffixes[i]);
+
+		if (r == 0)
+			continue;
+		log_error("names: the suffix %s was not taken: %s", text_safe(now->suffixes[i]).s,
 			  st_strerror(r));
-	else
-		r = keep_dns_set(d->keeper_fd, &want, state);
-	return r;
+		return r;
+	}
+	return keep_dns_set(d->keeper_fd, &want, state);
 }
 
 static void tell_set(const struct names *names)
@@ -384,6 +395,10 @@ static void tell_set(const struct names *names)
 
 	if (!names->set)
 		log_info("names: this machine's resolver is as it was before us");
+	else if (names->state.manager == KEEP_DNS_NONE)
+		log_warn("names: this machine's resolver does not ask us: names of the rules "
+			 "resolve only for programs that ask the "
+			 "stack's address of themselves");
 	else if (names->default_route)
 		log_info("names: all are asked of us, by %s", manager);
 	else
@@ -404,11 +419,12 @@ int daemon_dns_set(struct daemon *d, const struct rt_table *t)
 	tell(d, &now);
 	/* nobody was told, and nobody is to be told */
 	if ((!d->names.set && now.wish == KEEP_DNS_NONE) ||
-	    (d->names.set && same_telling(&d->names, &now))) {
+	    (d->names.set && !d->names.unsure && same_telling(&d->names, &now))) {
 		telling_keep(&d->names, &now);
 		return 0;
 	}
-	if ((r = ask_keeper(d, &now, &state)) < 0) {
+	d->names.unsure = (r = ask_keeper(d, &now, &state)) < 0;
+	if (r < 0) {
 		text_copy(d->names.refusal, sizeof(d->names.refusal), state.text);
 		log_error("names: the system's resolver could not be set: %s%s%s", st_strerror(r),
 			  state.text[0] ? ": " : "", text_safe(state.text).s);

@@ -125,7 +125,7 @@ static bool system_asks_us(const struct daemon *d, const char *name)
 {
 	const struct names *n = &d->names;
 
-	if (!n->set)
+	if (!n->set || n->state.manager == KEEP_DNS_NONE)
 		return false;
 	for (size_t i = 0; i < n->n_suffixes; i++)
 		if (dname_is_below(name, n->suffixes[i]))

@@ -114,6 +114,7 @@ struct endpoint {
 struct names {
 	bool started;		     /* the router serves names */
 	bool set;		     /* the keeper was asked to tell the system of us */
+	bool unsure;		     /* … and could not: what stands may be nothing */
 	struct keep_dns_state state; /* as the keeper said last */
 	char **suffixes;	     /* that the system was told */
 	size_t n_suffixes, folded, n_wild;

@@ -233,6 +233,8 @@ static int prepare(struct reload *r, struct config *next)
 		daemon_table_free(&r->table);
 		drop_made(r);
 		d->plan = r->former;
+		if (d->names.unsure) /* the former manager has forgotten us for the new one */
+			daemon_dns_set(d, rt_table(d->rt));
 	}
 	return err;
 }

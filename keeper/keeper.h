@@ -99,7 +99,8 @@ int keep_filter(int fd, bool on);
 int keep_dns_suffix(int fd, const char *suffix);
 /** keep_dns_set() - point the system's resolver at us for the suffixes given since the last time, or correct what was said before; flushes its
  * cache. Made again by the keeper itself when systemd-resolved restarts and when /etc/resolv.conf is rewritten by others.
- * Return also: ST_EUNSUPPORTED (the wished manager is not in force: @out->text says what is), nothing was changed */
+ * Return also: ST_EUNSUPPORTED (the wished manager is not in force, or refuses: @out->text says why). After a failure @out->manager stands,
+ * which may be none: another one that was told before has been let go for the new one */
 int keep_dns_set(int fd, const struct keep_dns *want, struct keep_dns_state *out);
 /** keep_dns_look() - what stands now, and the former resolvers as they are now (another Wi-Fi); changes nothing. KEEP_DNS_NONE before
  * keep_dns_set(), which it may precede */

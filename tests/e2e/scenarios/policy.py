@@ -95,6 +95,30 @@ def reload(lab):
     lab.expect_clean(before, 2.0)
 
 
+@scenario("reload-manager")
+def reload_manager(lab):
+    """A manager of the resolver's settings that a reload asks for and can't have: the former one knows us still, or again."""
+    world = World(lab)
+    world.start()
+    world.start_resolved()
+    before = lab.picture()
+    p = world.up(world.config(ROUTES, dns={"manager": "auto"}))
+    told = world.resolved_links()
+    folder = "/run/systemd/resolve"  # where /etc/resolv.conf leads
+    lab.must("mount", "--bind", folder, folder)
+    lab.must("mount", "-o", "remount,bind,ro", folder)
+    for manager, why in (("file", "can't be written"), ("resolvconf", "there is no resolvconf")):
+        lab.write_config(world.config(ROUTES, dns={"manager": manager}))
+        r = lab.tun("reload")
+        check(r.status == 1 and why in r.text and "nothing was changed" in r.text, "reload to %s: %d %s" % (manager, r.status, r.text))
+        check(world.resolved_links() == told, "after a reload to %s that failed resolved knows %s" % (manager, world.resolved_links()))
+        fetch(lab, "db.one.internal", "one")
+    lab.must("umount", folder)
+    lab.down()
+    p.wait()
+    lab.expect_clean(before, 2.0)
+
+
 @scenario("explain")
 def explain(lab):
     """explain: rule, name, fake address, upstream, session, resolver path and kernel route, of names and addresses; it asks nobody."""
