@@ -210,6 +210,8 @@ static void print_status(const json_t *st)
 	print_upstreams("being drained:", json_object_get(st, "draining"));
 	print_network(network);
 	print_dns(json_object_get(st, "dns"));
+	if (cli_bool(st, "cut"))
+		puts("lists are left out: they would be too long");
 	printf("flows: %" JSON_INTEGER_FORMAT " now, %" JSON_INTEGER_FORMAT
 	       " opened, %" JSON_INTEGER_FORMAT " refused, %" JSON_INTEGER_FORMAT
 	       " without answer, %s up, %s down\n",

@@ -82,17 +82,20 @@ static void client_flush(struct client *cl)
 
 static void client_answer(struct client *cl, json_t *answer)
 {
+	static const char too_long[] = "{\"ok\":false,\"error\":\"the answer is longer than 256 "
+				       "KiB, or there is no memory "
+				       "for it: see the log\"}";
 	char *text = json_dumps(answer, JSON_COMPACT);
+	const char *line = text && strlen(text) < CONTROL_BACKLOG_MAX ? text : too_long;
 
 	json_decref(answer);
-	if (!text || buf_put(&cl->out, text, strlen(text)) < 0 || buf_put(&cl->out, "\n", 1) < 0) {
+	if (line == too_long)
 		log_warn("control: an answer did not fit %zu bytes", (size_t)CONTROL_BACKLOG_MAX);
-		free(text);
+	if (buf_put(&cl->out, line, strlen(line)) < 0 || buf_put(&cl->out, "\n", 1) < 0)
 		client_drop(cl);
-		return;
-	}
+	else
+		client_flush(cl);
 	free(text);
-	client_flush(cl);
 }
 
 static json_t *refusal(const char *text)

@@ -18,7 +18,7 @@
 #define CONTROL_LINE_MAX KIB(64) /* a request */
 #define CONTROL_CLIENTS_MAX 8U
 #define CONTROL_REQUEST_MS 5000U     /* to send it */
-#define CONTROL_BACKLOG_MAX KIB(256) /* an answer that the client does not read; beyond: dropped */
+#define CONTROL_BACKLOG_MAX KIB(256) /* an answer; a longer one is replaced by an error */
 
 struct control;
 

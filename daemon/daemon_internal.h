@@ -306,6 +306,9 @@ json_t *daemon_reload(struct daemon *d);
 
 /* daemon_status.c, daemon_status_net.c: the answer to {"cmd":"status"} */
 json_t *daemon_status(struct daemon *d);
+/** daemon_status_fit() - leaves lists out until the answer has @room bytes at most, and says so by "cut": true. The lists of one upstream
+ * are bounded; with 64 of them and all their sessions they are too much together */
+void daemon_status_fit(json_t *st, size_t room);
 json_t *daemon_status_routes(const struct daemon *d);
 json_t *daemon_status_dns(const struct daemon *d);
 json_t *daemon_status_network(const struct daemon *d);

@@ -137,7 +137,46 @@ static json_t *flows_json(const struct daemon *d)
 			 (json_int_t)ns.buffered_bytes);
 }
 
-json_t *daemon_status(struct daemon *d)
+/* ---- the whole */
+
+static void clear_lists(json_t *st, const char *list, const char *const *keys, size_t n_keys)
+{
+	json_t *all = json_object_get(st, list);
+
+	for (size_t i = 0; i < json_array_size(all); i++)
+		for (size_t k = 0; k < n_keys; k++)
+			json_array_clear(json_object_get(json_array_get(all, i), keys[k]));
+}
+
+/* What goes first is what is longest and least missed. */
+static void clear_step(json_t *st, unsigned step)
+{
+	static const char *const found[] = { "prefixes", "dns_suffixes" }, *const sessions[] = {
+		"sessions"
+	};
+
+	switch (step) {
+	case 0: json_array_clear(json_object_get(st, "routes")); break;
+	case 1: clear_lists(st, "vpcs", found, ARRAY_LEN(found)); break;
+	case 2: clear_lists(st, "draining", sessions, ARRAY_LEN(sessions)); break;
+	case 3: clear_lists(st, "upstreams", sessions, ARRAY_LEN(sessions)); break;
+	case 4: json_array_clear(json_object_get(st, "draining")); break;
+	case 5: json_array_clear(json_object_get(st, "vpcs")); break;
+	default: break;
+	}
+}
+
+void daemon_status_fit(json_t *st, size_t room)
+{
+	const unsigned steps = 6;
+
+	for (unsigned i = 0; i < steps && json_dumpb(st, NULL, 0, JSON_COMPACT) > room; i++) {
+		json_object_set_new(st, "cut", json_true());
+		clear_step(st, i);
+	}
+}
+
+static json_t *all_json(struct daemon *d)
 {
 	const struct config *c = d->plan.config;
 	json_t *upstreams = json_array(), *draining = json_array();
@@ -158,4 +197,13 @@ json_t *daemon_status(struct daemon *d)
 		"network", daemon_status_network(d), "upstreams", upstreams, "draining", draining,
 		"flows", flows_json(d), "loop", "turns", (json_int_t)loop_turns(d->loop),
 		"longest_turn_us", (json_int_t)loop_longest_us(d->loop));
+}
+
+json_t *daemon_status(struct daemon *d)
+{
+	json_t *st = all_json(d);
+
+	if (st)
+		daemon_status_fit(st, CONTROL_BACKLOG_MAX - 1); /* and a line end */
+	return st;
 }

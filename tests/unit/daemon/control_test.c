@@ -34,12 +34,18 @@ struct stage {
 	unsigned asked;
 };
 
+static char longest[CONTROL_BACKLOG_MAX];
+
 static json_t *answer(void *arg, const json_t *request)
 {
 	struct stage *s = arg;
 	const char *cmd = json_string_value(json_object_get(request, "cmd"));
 
 	s->asked++;
+	if (cmd && strcmp(cmd, "long") == 0) {
+		memset(longest, 'x', sizeof(longest) - 1);
+		return json_pack("{s:b, s:s}", "ok", 1, "text", longest);
+	}
 	return json_pack("{s:b, s:s}", "ok", 1, "you_said", cmd ? cmd : "");
 }
 
@@ -128,6 +134,20 @@ static ssize_t raw_ask(const struct stage *s, const char *text, size_t len, char
 	return (ssize_t)got;
 }
 
+/* What does not fit is told, not left to be guessed from silence. */
+static void *client_asks_for_too_much(void *arg)
+{
+	struct stage *s = arg;
+	json_t *out = NULL;
+
+	if (control_cmd(s->path, "long", 5000, &out) != 0)
+		return finish(s, "no answer");
+	const char *said = json_string_value(json_object_get(out, "error"));
+	bool good = json_is_false(json_object_get(out, "ok")) && said && strstr(said, "longer");
+	json_decref(out);
+	return finish(s, good ? NULL : "another answer");
+}
+
 static void *client_asks(void *arg)
 {
 	struct stage *s = arg;
@@ -150,6 +170,11 @@ static void a_question_is_answered(void **state)
 	assert_int_equal(s->asked, 1);
 	assert_int_equal(stat(s->path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void an_answer_that_is_too_long(void **state)
+{
+	play(*state, client_asks_for_too_much);
 }
 
 static void *client_garbage(void *arg)
@@ -306,6 +331,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE(a_question_is_answered),
+		SCENE(an_answer_that_is_too_long),
 		SCENE(garbage_is_answered_and_harms_nobody),
 		SCENE(a_line_without_end_is_refused),
 		SCENE(clients_have_a_limit),
