@@ -34,6 +34,9 @@ void daemon_stop(struct daemon *d, int status, const char *why)
 		loop_stop(d->loop); /* a second request: do not wait for goodbyes */
 		return;
 	}
+	/* An error that ends what was up is a crash that was seen coming. */
+	d->stays_closed = d->fail_closed &&
+			  (d->keeper_died || (status && d->phase == DAEMON_RUNNING));
 	d->phase = DAEMON_STOPPING;
 	d->status = status;
 	if (d->ask)

@@ -165,6 +165,7 @@ struct daemon {
 	bool filter;	  /* keep_filter() */
 	bool filter_told; /* that it can't be had */
 	bool fail_closed; /* keep_note_fail_closed() */
+	bool stays_closed; /* … and that is how we end: not asked to, so that rules and unreachable routes are left */
 	bool keeper_died;
 	struct tun_policy policy;
 	struct collision *collisions; /* n_collisions of COLLISIONS_MAX */

@@ -333,7 +333,7 @@ void daemon_net_undo_rules(struct daemon *d)
 	if (!d->tun || !d->rules_stand)
 		return;
 	d->rules_stand = false;
-	if (d->keeper_died && d->fail_closed) {
+	if (d->stays_closed) {
 		log_error("fail_closed: rules and unreachable routes stay until `ssm-tun down %s`",
 			  d->name);
 		tun_leave_unreachable(d->tun, true);

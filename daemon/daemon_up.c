@@ -129,7 +129,8 @@ int daemon_up(const struct up_opts *opts)
 	if ((d->clone_fd = tun_clone_open()) >= 0 && identity_assume(&d->id, true) == 0 &&
 	    keep_note_daemon(d->keeper_fd, getpid()) == 0)
 		status = daemon_run(d, runner_fd);
-	if (keep_goodbye(d->keeper_fd) < 0 && status == 0)
+	/* without a goodbye the keeper leaves what fail_closed keeps */
+	if (!d->stays_closed && keep_goodbye(d->keeper_fd) < 0 && status == 0)
 		status = 1;
 out:
 	if (d->clone_fd >= 0)

@@ -102,14 +102,18 @@ def names_kill_resolved(lab):
 
 @scenario("fail-closed")
 def fail_closed(lab):
-    """fail_closed: after kill -9 of all, routed addresses are unreachable at once, nothing leaks, until `down`; without it they are as before."""
+    """fail_closed: after kill -9 of all, or without the device, routed addresses are unreachable at once, nothing leaks, until `down`; without
+    it they are as before."""
     world = World(lab)
     world.start()
     before = lab.picture()
     routes = [{"match": "10.77.0.0/16", "upstream": "one"}, {"match": "fd77::/64", "upstream": "one"}]
-    for who in ("daemon", "all"):
+    for who in ("device", "daemon", "all"):
         world.up(world.config(routes, fail_closed=True))
-        kill(lab, who)
+        if who == "device":
+            lab.must("ip", "link", "del", lab.status()["device"])
+        else:
+            kill(lab, who)
         lab.daemon.wait(10)
         gone(lab)
         with Sniffer("cu") as wire:
