@@ -5,6 +5,7 @@ V is the VPC of the upstream `one`, V2 that of `two`: 10.77.0.10 is another mach
 two.internal. U is the internet: a router, a public resolver and a web server. C's /etc/resolv.conf names the public resolver, and
 nothing in it knows the private zones. All three resolvers are dnsplay.py, each with a table that may be changed while it runs.
 """
+import glob
 import ipaddress
 import json
 import os
@@ -20,6 +21,7 @@ from lab import LINK_C, ROOT, V4, V6, Skip, check
 from netns import wait_until
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+RESOLVED = os.path.join(os.path.dirname(os.path.dirname(HERE)), ".deps", "resolved")  # unpacked, not installed
 UPLINK_C4, UPLINK_U4 = "198.51.100.2", "198.51.100.1"
 UPLINK_C6, UPLINK_U6 = "2001:db8:1::2", "2001:db8:1::1"
 PUBLIC_DNS, PUBLIC4, PUBLIC6 = "198.51.100.53", "198.51.100.80", "2001:db8:1::80"
@@ -44,7 +46,7 @@ TABLE_2 = {"db.two.internal": {"A": [V4]}}
 TABLE_U = {
     "www.public.test": {"A": [PUBLIC4], "AAAA": [PUBLIC6], "ttl": 60},
     "v4.public.test": {"A": [PUBLIC4]},
-    "big.public.test": {"TXT": ["x" * 250] * 12},
+    "big.public.test": {"TXT": ["%02d" % i + "x" * 248 for i in range(12)]},
     "rebind.public.test": {"A": [V4]},
 }
 
@@ -138,21 +140,24 @@ class World:
     def up(self, config=None, *flags, **kwargs):
         return self.lab.up(config or self.config(), *flags, **kwargs)
 
-    # ---- systemd-resolved, played
+    # ---- systemd-resolved, played, and itself
+
+    def start_bus(self):
+        """A bus where the system's would be."""
+        os.mkdir("/run/dbus", 0o755)
+        self.lab.spawn("bus", [os.path.join(os.path.dirname(HERE), "tools", "private_bus"), "/run/dbus"])
+        wait_until(lambda: os.path.exists("/run/dbus/bus"), 5, "the bus")
+        os.symlink("bus", "/run/dbus/system_bus_socket")
 
     def start_resolved(self, *options):
         """The fake on a bus where the system's would be, and a resolv.conf that names its stub."""
         lab = self.lab
-        tool = os.path.join(os.path.dirname(HERE), "tools", "private_bus")
         program = os.path.join(lab.build, "bin", "resolved_fake")
         if not os.path.exists(program):
             raise Skip("there is no " + program)
         shutil.copy(program, lab.bin)
         if not os.path.isdir("/run/dbus"):
-            os.mkdir("/run/dbus", 0o755)
-            lab.spawn("bus", [tool, "/run/dbus"])
-            wait_until(lambda: os.path.exists("/run/dbus/bus"), 5, "the bus")
-            os.symlink("bus", "/run/dbus/system_bus_socket")
+            self.start_bus()
             os.makedirs("/run/systemd/resolve")
         self.resolved_state = ROOT + "/v/resolved.json"
         self.resolved = lab.spawn("resolved", ["resolved_fake", "--state", self.resolved_state, "--stub", STUB, "--global", PUBLIC_DNS,
@@ -165,6 +170,33 @@ class World:
             os.unlink("/etc/resolv.conf")
             os.symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
         return self.resolved
+
+    def start_real_resolved(self):
+        """The program itself, on the same bus; it asks the public resolver where no link knows better."""
+        lab, program = self.lab, RESOLVED + "/lib/systemd/systemd-resolved"
+        if not os.path.exists(program):
+            raise Skip("there is no .deps/resolved (scripts/setup fetches it)")
+        if not os.path.isdir("/run/dbus"):
+            self.start_bus()
+            for path, row in (("/etc/passwd", "systemd-resolve:x:992:992::/:/usr/sbin/nologin\n"), ("/etc/group", "systemd-resolve:x:992:\n")):
+                with open(path, "a") as f:
+                    f.write(row)
+            os.mkdir("/run/systemd", 0o755)
+            os.makedirs("/etc/systemd", exist_ok=True)
+            with open("/etc/systemd/resolved.conf", "w") as f:
+                f.write("[Resolve]\nDNS=%s\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n" % PUBLIC_DNS)
+            os.unlink("/etc/resolv.conf")
+            os.symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
+        self.resolved = lab.spawn("resolved", [program])
+        wait_until(lambda: dig(lab, "v4.public.test", "@" + STUB) == [PUBLIC4], 10, "systemd-resolved answers")
+        lab.resolved_rows = self.real_links
+        return self.resolved
+
+    def real_links(self):
+        """What the real one was told of links, as lines `KIND Link N (DEVICE): …`, of those that were told anything."""
+        out = {kind: self.lab.must(RESOLVED + "/usr/bin/resolvectl", kind).out.splitlines() for kind in ("dns", "domain", "default-route", "dnssec")}
+        told = {line.split(":")[0] for line in out["dns"] + out["domain"] if line.startswith("Link") and line.split(":", 1)[1].strip()}
+        return ["%s %s" % (kind, line) for kind, lines in out.items() for line in lines if line.split(":")[0] in told]
 
     def resolved_links(self):
         """{interface: what it was told}, of those that were told anything."""
@@ -304,6 +336,15 @@ def dbus(lab, name):
     if r.status != 0:
         return []
     return sorted({str(ipaddress.ip_address(bytes(row[2]))) for row in json.loads(r.out)["data"][0]})
+
+
+def nss_resolve(lab, name):
+    """glibc by systemd-resolved's own NSS module, which speaks Varlink to it."""
+    module = glob.glob(RESOLVED + "/usr/lib/*/libnss_resolve.so.2")
+    if not module:
+        raise Skip("there is no libnss-resolve in .deps/resolved (scripts/setup fetches it)")
+    r = lab.run("getent", "-s", "hosts:resolve", "ahosts", name, env=dict(lab.env, LD_LIBRARY_PATH=os.path.dirname(module[0])))
+    return sorted({line.split()[0] for line in r.out.splitlines() if line.strip()})
 
 
 CLIENTS = {"getaddrinfo": getent, "gethostbyname": getent_hosts, "python": python, "musl": musl, "Go": go, "dig": dig, "dig +tcp": dig_tcp}

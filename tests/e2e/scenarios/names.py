@@ -9,7 +9,8 @@ from lab import BLACKHOLE4, BLACKHOLE6, V4, V6, check, connect_error
 from netns import wait_until
 from scenarios import scenario
 from scenarios.traffic import at_once
-from world import (CLIENTS, PUBLIC4, PUBLIC6, RESOLVER_2, World, ask, dbus, dig, fetch, getent, is_fake, python)
+from world import (CLIENTS, PUBLIC4, PUBLIC6, RESOLVER_2, World, ask, dbus, dig, fetch, getent, is_fake,
+                   nss_resolve, python)
 
 BUDGET_S = 10.0
 MANAGERS = {"file": "/etc/resolv.conf", "resolved": "systemd-resolved"}  # how status calls them
@@ -60,14 +61,13 @@ def expect_private(world, since):
         check(not told, "the resolver `%s` was asked for %s" % (who, told))
 
 
-def names_by(lab, manager, prepare=None, more_clients=None):
+def names_by(lab, manager, prepare=None, more_clients=None, forced=None, tcp=True):
     world = World(lab)
     if prepare:
         prepare(world)
     world.start()
     before = lab.picture()
-    world.up(world.config(dns={"manager": manager}))
-    tcp = manager != "resolved"  # the stub of resolved that is played has none
+    world.up(world.config(dns={"manager": forced or manager}))
     clients = {k: v for k, v in CLIENTS.items() if tcp or "tcp" not in k}
     expect_clients(lab, world, {**clients, **(more_clients or {})})
     expect_records(lab, tcp)
@@ -99,7 +99,33 @@ def names_resolved(lab):
             restart_resolved(lab, world_of[0])
         return dbus(lab, name)
 
-    names_by(lab, "resolved", prepare, {"D-Bus": dbus, "D-Bus after a restart": after_restart})
+    # By `auto`: it is the one in force. The stub of the one that is played has no TCP.
+    names_by(lab, "resolved", prepare, {"D-Bus": dbus, "D-Bus after a restart": after_restart}, "auto", tcp=False)
+
+
+@scenario("names-resolved-real", seconds=12)
+def names_resolved_real(lab):
+    """The real systemd-resolved, started by hand: the same clients, its NSS module too; told again when it restarts, and no trace at the end."""
+    world_of = []
+
+    def prepare(world):
+        world_of.append(world)
+        world.start_real_resolved()
+
+    def after_restart(lab, name):
+        if name == "db.one.internal":
+            world, device = world_of[0], lab.status()["device"]
+            told = world.real_links()
+            kinds = [line.split()[0] for line in told if "(%s)" % device in line]
+            check(kinds == ["dns", "domain", "default-route", "dnssec"] and len(told) == 4, "it was told %s" % told)
+            check("~one.internal" in told[1] and "~two.internal" in told[1] and told[2].endswith(": no"), "it was told %s" % told)
+            world.resolved.stop()
+            world.start_real_resolved()
+            wait_until(lambda: world.real_links() == told, 5, "it is told again after its restart")
+        return dbus(lab, name)
+
+    clients = {"D-Bus": dbus, "NSS module": nss_resolve, "D-Bus after a restart": after_restart}
+    names_by(lab, "resolved", prepare, clients, "auto")
 
 
 def restart_resolved(lab, world):
