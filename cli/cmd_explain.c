@@ -5,6 +5,7 @@
  * Asks the running daemon; with -c it is read from that file alone, and nothing need run.
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli_ask.h"
@@ -17,6 +18,11 @@ static void print_rule(const json_t *x)
 
 	if (by[0] == 'n' && by[1] == 'e') {
 		puts("rule: none: loopback, link-local and multicast are never routed");
+		return;
+	}
+	if (strcmp(by, "no-ipv6") == 0) {
+		puts("rule: none holds it, and the default upstream does not carry IPv6 (`ipv6: "
+		     "true` if its VPC does): unreachable");
 		return;
 	}
 	if (!cli_str(rule, "match")[0])

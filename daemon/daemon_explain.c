@@ -88,7 +88,11 @@ static json_t *addr_json(const struct net_addr *a)
 static json_t *rule_json(const struct rt_why *w, const struct config *c)
 {
 	char prefix[NET_PREFIX_STR];
-	const char *by = w->is_default ? "default" : w->never ? "never" : "none", *match = "";
+	const char *by = w->no_ipv6	 ? "no-ipv6"
+			 : w->is_default ? "default"
+			 : w->never	 ? "never"
+					 : "none",
+		   *match = "";
 	uint32_t line = 0;
 
 	if (w->name_rule) {

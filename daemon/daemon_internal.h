@@ -157,6 +157,7 @@ struct daemon {
 	struct tun *tun;
 	struct net_addr own4, stack4, own6, stack6;
 	struct net_prefix range4, range6; /* the device's addresses and fake ones */
+	bool device6;			  /* the device has its IPv6 address */
 	struct control *control;
 
 	/* what stands in the kernel */

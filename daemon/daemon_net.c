@@ -101,7 +101,8 @@ static int set_addresses(struct daemon *d)
 	d->stack6 = d->own6;
 	d->own6.b[15] = 1;
 	d->stack6.b[15] = 2;
-	if (tun_addr_add(d->tun, &d->own6) < 0)
+	d->device6 = tun_addr_add(d->tun, &d->own6) == 0;
+	if (!d->device6)
 		log_warn("IPv6 is off on this machine: IPv4 only");
 	return 0;
 }

@@ -203,7 +203,7 @@ int daemon_policy_main(struct tun_route **out, const struct policy_main *m)
 /* ---- table 5374 */
 
 size_t daemon_policy_all(struct tun_route out[POLICY_ALL_MAX], const struct config *c,
-			 const struct tun_policy *p, bool ipv6)
+			 const struct tun_policy *p, bool ipv6, bool device6)
 {
 	const struct net_prefix all4 = prefix_of("0.0.0.0/0"), all6 = prefix_of("::/0");
 	struct list l = { .v = out, .fail_closed = c->fail_closed && p->system };
@@ -216,11 +216,9 @@ size_t daemon_policy_all(struct tun_route out[POLICY_ALL_MAX], const struct conf
 		put(&l, &all6, TUN_ROUTE_DEV);
 		return l.n;
 	}
-	/* IPv6 that nobody carries must fail at once, not leave beside the tunnel */
-	if (ipv6)
-		put(&l, &all6, TUN_ROUTE_DEV);
-	else if (!c->ipv6_direct)
-		put(&l, &all6, TUN_ROUTE_UNREACHABLE);
+	/* IPv6 that nobody carries must fail at once, not leave beside the tunnel. */
+	if (ipv6 || !c->ipv6_direct)
+		put(&l, &all6, device6 ? TUN_ROUTE_DEV : TUN_ROUTE_UNREACHABLE);
 	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
 		const struct net_prefix one = prefix_of(never[i]);
 

@@ -59,8 +59,10 @@ int daemon_policy_main(struct tun_route **out, const struct policy_main *m);
 bool daemon_policy_is_thrown(const struct rt_rules *rules, const struct net_addr *former);
 
 #define POLICY_ALL_MAX 32U
-/** daemon_policy_all() - table 5374: all that policy @p sends there. @ipv6: the default upstream carries it. Return: count; 0: not needed */
+/** daemon_policy_all() - table 5374: all that policy @p sends there. @ipv6: the default upstream carries it; else the router refuses it, since
+ * an unreachable route would outlive a kill of all our processes. @device6: the device takes IPv6; else it is such a route after all. Return:
+ * count; 0: not needed */
 size_t daemon_policy_all(struct tun_route out[POLICY_ALL_MAX], const struct config *c,
-			 const struct tun_policy *p, bool ipv6);
+			 const struct tun_policy *p, bool ipv6, bool device6);
 
 #endif

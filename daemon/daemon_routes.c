@@ -53,7 +53,7 @@ static int set_all(struct daemon *d)
 	struct tun_route out[POLICY_ALL_MAX];
 
 	return tun_routes_set(d->tun, TUN_TABLE_ALL, out,
-			      daemon_policy_all(out, c, &d->policy, ipv6));
+			      daemon_policy_all(out, c, &d->policy, ipv6, d->device6));
 }
 
 /* What the kernel itself routes: prefixes beside @routes, for rt_kernel_routes(). */

@@ -161,6 +161,16 @@ static bool is_ours(const struct rt *r, const struct net_addr *a)
 		     net_prefix_has(&o->fake4, a) || net_prefix_has(&o->fake6, a));
 }
 
+static void by_default_to(const struct rt *r, const struct net_addr *dst, struct rt_dest *out)
+{
+	by_default(r, out);
+	if (dst->family == 6 && out->action == RT_UPSTREAM && out->upstream < RT_UPSTREAMS_MAX &&
+	    r->upstreams[out->upstream].name && !r->upstreams[out->upstream].ipv6) {
+		out->no_ipv6 = true;
+		out->action = RT_REJECT;
+	}
+}
+
 /* By prefix, or the default. */
 static void dest_of_prefix(const struct rt *r, const struct net_addr *dst, struct rt_dest *out)
 {
@@ -175,7 +185,7 @@ static void dest_of_prefix(const struct rt *r, const struct net_addr *dst, struc
 		out->unknown_fake = true;
 		out->action = RT_REJECT;
 	} else {
-		by_default(r, out);
+		by_default_to(r, dst, out);
 	}
 }
 
@@ -255,10 +265,10 @@ static bool is_carried(const struct rt *r, const struct rt_dest *dest)
 }
 
 /* What the application sees of a flow that nobody carries. */
-static enum ns_refusal refusal_of(enum rt_action action)
+static enum ns_refusal refusal_of(const struct rt_dest *dest)
 {
-	switch (action) {
-	case RT_REJECT: return NS_REFUSE_RST;
+	switch (dest->action) {
+	case RT_REJECT: return dest->no_ipv6 ? NS_REFUSE_NET_UNREACHABLE : NS_REFUSE_RST;
 	case RT_DROP: return NS_REFUSE_DROP;
 	case RT_DIRECT:
 	case RT_UPSTREAM: break; /* its upstream is being retired */
@@ -292,7 +302,7 @@ static void judge_again(struct flow *f)
 	if (goes_on(f, &dest))
 		return;
 	if (flow_is_held(f))
-		flow_refuse(f, is_carried(f->rt, &dest) ? NS_REFUSE_DROP : refusal_of(dest.action));
+		flow_refuse(f, is_carried(f->rt, &dest) ? NS_REFUSE_DROP : refusal_of(&dest));
 	else
 		flow_reset(f, "the rules have changed");
 }
@@ -383,7 +393,7 @@ static void *app_syn(void *arg, ns_conn c, const struct ns_flow_key *key)
 	else if (is_carried(r, &dest))
 		flow_connect(f, &dest);
 	else
-		flow_refuse(f, refusal_of(dest.action));
+		flow_refuse(f, refusal_of(&dest));
 	return &f->app;
 }
 

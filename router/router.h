@@ -33,7 +33,7 @@ struct rt_upstream {
 	const char *name;	      /* borrowed while the slot is used */
 	struct tnl_upstream *tnl;     /* borrowed; NULL: the slot is free */
 	struct net_endpoint resolver; /* as its far side sees it */
-	bool ipv6;		      /* AAAA is answered, and its prefixes may be of IPv6 */
+	bool ipv6; /* its VPC carries IPv6: AAAA is answered; without it IPv6 that no rule holds is unreachable */
 };
 
 struct rt_opts {
@@ -129,6 +129,7 @@ struct rt_why {
 	const struct rt_name_rule *name_rule; /* that decides by name; NULL */
 	bool is_default;		      /* no rule does */
 	bool never;			      /* loopback, link-local …: decision 13 */
+	bool no_ipv6; /* the default upstream does not carry IPv6: unreachable */
 	enum rt_action action;
 	uint32_t upstream;	/* slot, with RT_UPSTREAM */
 	struct dns_verdict dns; /* who is asked for the name */

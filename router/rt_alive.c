@@ -230,6 +230,7 @@ void rt_echo(void *arg, const struct net_addr *src, const struct net_addr *dst,
 	else
 		ns_refuse_packet(r->ns, packet, len,
 				 dest.unknown_fake ? NS_REFUSE_HOST_UNREACHABLE
+				 : dest.no_ipv6	   ? NS_REFUSE_NET_UNREACHABLE
 						   : NS_REFUSE_PROHIBITED);
 }
 

@@ -15,6 +15,7 @@ static void take_dest(const struct rt_dest *dest, struct rt_why *out)
 	out->learned = dest->learned;
 	out->unknown_fake = dest->unknown_fake;
 	out->never = dest->never;
+	out->no_ipv6 = dest->no_ipv6;
 	out->rule = dest->rule;
 	out->name_rule = dest->name_rule;
 	out->action = dest->action;

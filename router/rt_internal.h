@@ -20,6 +20,7 @@ struct rt_dest {
 	const struct rt_rule *rule;	      /* decides by address; NULL */
 	const struct rt_name_rule *name_rule; /* decides by name; NULL */
 	bool fake, learned, unknown_fake, never;
+	bool no_ipv6; /* the default upstream, which does not carry IPv6: RT_REJECT, as unreachable */
 };
 
 /** rt_dest_of_addr() - fake, then learned, then by prefix, then the default */

@@ -9,8 +9,9 @@ import netns
 from lab import Fail, V4, V6, check, connect_error
 from netns import wait_until
 from scenarios import scenario
-from world import PUBLIC4, Sniffer, World, fetch, python
+from world import PUBLIC4, Sniffer, World, fetch, page, python
 
+FAR4, FAR6 = "100.126.2.2", "2001:db8:2::2"  # of the internet, by the default route
 WHO = ("daemon", "keeper", "runner", "all")
 DEAD_RESOLVER_S = 6.0  # glibc with our dead server first and `options timeout:1`: a second each for A and AAAA, and room for a busy machine
 
@@ -31,7 +32,7 @@ def gone(lab):
 
 
 def one_round(lab, world, before, dice, moment, who):
-    p = world.up(wait=False)
+    p = world.up(world.up_config, wait=False)
     if moment == "up":
         time.sleep(dice.random() * 0.3)  # any moment is the point
     else:
@@ -56,6 +57,8 @@ def one_round(lab, world, before, dice, moment, who):
             if p.running():
                 lab.down()
         gone(lab)
+        if who == "daemon" and moment == "running":
+            lab.expect_clean(before, 2.0)  # the keeper lives: nothing is left
         found = world.residue(before)
         check(not found, "left behind: %s" % found[:6])
         t = time.monotonic()
@@ -63,23 +66,30 @@ def one_round(lab, world, before, dice, moment, who):
         took = time.monotonic() - t
         check(PUBLIC4 in got and took < DEAD_RESOLVER_S, "the public name: %s after %.1f s" % (got, took))
         check(not python(lab, "nobody.public.test"), "a name that is not there has an address")
+        for address in (FAR4, FAR6):
+            what, s = connect_error(address, 80, 5)
+            check(what == "open" and s < 1, "%s: %s after %.1f s" % (address, what, s))
     p.wait(10)
 
 
-def kill_at_random(lab, manager, rounds, seed):
+def kill_at_random(lab, manager, rounds, seed, **more):
     dice = random.Random(seed)
     world = World(lab)
+    for address in (FAR4, FAR6):
+        lab._ip(world.u, "addr add %s dev lo" % address)
+        lab.serve(page("far"), address, 80, v=world.u)
+    world.write_table("one", **{"www.public.test": {"A": [PUBLIC4]}})  # in system mode its resolver is asked
     if manager == "resolved":
         world.start_resolved()
     world.start()
     before = lab.picture()
-    lab.write_config(world.config(dns={"manager": manager}))
+    world.up_config = world.config(dns={"manager": manager}, **more)
     for i in range(rounds):
         moment, who = ("up", "running", "down")[i % 3], dice.choice(WHO)
         try:
             one_round(lab, world, before, dice, moment, who)
             if i % 4 == 3 or i == rounds - 1:
-                world.up()
+                world.up(world.up_config)
                 fetch(lab, "db.one.internal", "one")
                 lab.down()
                 lab.daemon.wait()
@@ -98,6 +108,13 @@ def names_kill_file(lab):
 def names_kill_resolved(lab):
     """systemd-resolved, played: the same."""
     kill_at_random(lab, "resolved", 50 if lab.long else 4, 52)
+
+
+@scenario("names-kill-system", seconds=20)
+def names_kill_system(lab):
+    """System mode with rp_filter 1, so with our nftables table and sysctl: the same; the internet of both families is there at once."""
+    lab.must("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.all.src_valid_mark=0")
+    kill_at_random(lab, "file", 50 if lab.long else 6, 53, tun={"mode": "system"}, default="one", one={"ipv6": False})
 
 
 @scenario("fail-closed")

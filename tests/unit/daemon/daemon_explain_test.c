@@ -159,6 +159,24 @@ static void dns_of(bool fake, bool ipv6)
 	json_decref(x);
 }
 
+static void ipv6_that_nobody_carries(void **state)
+{
+	json_t *x;
+
+	(void)state;
+	config.default_action = CFG_TO_UPSTREAM; /* one: no IPv6 */
+	x = daemon_explain_file(&config, "2001:db8::1");
+	assert_string_equal(str(json_object_get(x, "rule"), "by"), "no-ipv6");
+	assert_string_equal(str(x, "action"), "reject");
+	json_decref(x);
+	config.default_upstream = 1;
+	x = daemon_explain_file(&config, "2001:db8::1");
+	assert_string_equal(str(json_object_get(x, "rule"), "by"), "default");
+	json_decref(x);
+	config.default_upstream = 0;
+	config.default_action = CFG_TO_DIRECT;
+}
+
 static void modes(void **state)
 {
 	(void)state;
@@ -209,8 +227,11 @@ static void neither(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(where_it_goes), cmocka_unit_test(names_of_the_whole_machine),
-		cmocka_unit_test(names_are_off), cmocka_unit_test(modes),
+		cmocka_unit_test(where_it_goes),
+		cmocka_unit_test(ipv6_that_nobody_carries),
+		cmocka_unit_test(names_of_the_whole_machine),
+		cmocka_unit_test(names_are_off),
+		cmocka_unit_test(modes),
 		cmocka_unit_test(neither),
 	};
 

@@ -202,31 +202,34 @@ static void table_of_the_rest(void **state)
 	size_t n;
 
 	(void)state;
-	assert_int_equal(daemon_policy_all(v, &c, &split, true), 0);
-	n = daemon_policy_all(v, &c, &capture, false);
+	assert_int_equal(daemon_policy_all(v, &c, &split, true, true), 0);
+	n = daemon_policy_all(v, &c, &capture, false, true);
 	assert_int_equal(n, 2);
 	assert_int_equal(count(v, n, "0.0.0.0/0", TUN_ROUTE_DEV), 1);
 	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_DEV), 1);
 
-	n = daemon_policy_all(v, &c, &system, false);
+	n = daemon_policy_all(v, &c, &system, false, true);
 	assert_int_equal(count(v, n, "0.0.0.0/0", TUN_ROUTE_DEV), 1);
-	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_UNREACHABLE), 1);
-	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_DEV), 0);
+	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_DEV), 1); /* the router refuses it */
+	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_UNREACHABLE), 0);
 	assert_int_equal(count(v, n, "169.254.0.0/16", TUN_ROUTE_THROW), 1);
 	assert_int_equal(count(v, n, "fd00:ec2::254", TUN_ROUTE_THROW), 1);
-	n = daemon_policy_all(v, &c, &system, true);
+	n = daemon_policy_all(v, &c, &system, true, true);
 	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_DEV), 1);
 	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_UNREACHABLE), 0);
+	n = daemon_policy_all(v, &c, &system, false, false); /* the device takes no IPv6 */
+	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_UNREACHABLE), 1);
+	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_DEV), 0);
 	c.ipv6_direct = true;
-	n = daemon_policy_all(v, &c, &system, false);
+	n = daemon_policy_all(v, &c, &system, false, true);
 	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_DEV), 0);
 	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_UNREACHABLE), 0);
 	c.fail_closed = true;
-	n = daemon_policy_all(v, &c, &system, true);
+	n = daemon_policy_all(v, &c, &system, true, true);
 	assert_int_equal(count(v, n, "0.0.0.0/0", TUN_ROUTE_UNREACHABLE), 1);
 	assert_int_equal(count(v, n, "::/0", TUN_ROUTE_UNREACHABLE), 1);
 	/* after a crash the machine's own resolvers must answer */
-	assert_int_equal(daemon_policy_all(v, &c, &capture, true), 2);
+	assert_int_equal(daemon_policy_all(v, &c, &capture, true, true), 2);
 }
 
 int main(void)

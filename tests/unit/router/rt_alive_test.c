@@ -188,6 +188,19 @@ static void others(void **state)
 	assert_int_equal(world->n_chans + world->n_dirs + world->echo_replies, 0);
 }
 
+static void ipv6_that_nobody_carries(void **state)
+{
+	struct stage *s = *state;
+	struct rt_table t = world_table();
+
+	t.default_action = RT_UPSTREAM;
+	t.default_upstream = 1;
+	rt_set_table(s->rt, &t);
+	ping(s, "2001:db8::1");
+	assert_int_equal(world->packet_refusal, NS_REFUSE_NET_UNREACHABLE);
+	assert_int_equal(probes(s), 0);
+}
+
 static void probes_are_bounded(void **state)
 {
 	struct stage *s = *state;
@@ -256,6 +269,7 @@ int main(void)
 		SCENE(by_name),
 		SCENE(names_without_address),
 		SCENE(others),
+		SCENE(ipv6_that_nobody_carries),
 		SCENE(probes_are_bounded),
 		SCENE(hosts_are_bounded),
 		SCENE(large_ones_are_answered_once_the_host_is_known),

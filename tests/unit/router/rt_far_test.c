@@ -355,6 +355,37 @@ static void the_application_gives_up_in_each_state(void **state)
 	assert_int_equal(stats(s).resolving + stats(s).opening, 0);
 }
 
+/* Of what no rule holds, only an upstream that carries IPv6 gets IPv6: upstream 0 does, 1 does not. */
+static void ipv6_by_default(void **state)
+{
+	struct stage *s = *state;
+	struct rt_table t = world_table();
+	struct rt_why w;
+	ns_conn c;
+
+	t.default_action = RT_UPSTREAM;
+	t.default_upstream = 1;
+	rt_set_table(s->rt, &t);
+	c = world_syn(s->rt, "2001:db8::1", 80);
+	assert_int_equal(world->conn[c - 1].refused, (int)NS_REFUSE_NET_UNREACHABLE);
+	assert_int_equal(rt_explain(s->rt, "2001:db8::1", &w), 0);
+	assert_true(w.no_ipv6 && w.is_default);
+	assert_int_equal(world->n_chans, 0);
+	c = world_syn(s->rt, "192.0.2.1", 80);
+	assert_int_equal(world->conn[c - 1].refused, -1);
+	assert_goes_to(0, 1, "192.0.2.1");
+	gives_up(c);
+	t = world_table();
+	t.default_action = RT_UPSTREAM;
+	rt_set_table(s->rt, &t);
+	c = world_syn(s->rt, "2001:db8::1", 80);
+	assert_int_equal(world->conn[c - 1].refused, -1);
+	assert_goes_to(1, 0, "2001:db8::1");
+	assert_int_equal(rt_explain(s->rt, "2001:db8::1", &w), 0);
+	assert_false(w.no_ipv6);
+	gives_up(c);
+}
+
 static void a_reload_while_resolving(void **state)
 {
 	struct stage *s = *state;
@@ -475,6 +506,7 @@ int main(void)
 		SCENE(a_login_is_waited_for),
 		SCENE(else_the_budget_ends),
 		SCENE(the_application_gives_up_in_each_state),
+		SCENE(ipv6_by_default),
 		SCENE(a_reload_while_resolving),
 		SCENE(a_successor_takes_new_flows_only),
 		SCENE(an_upstream_that_goes_takes_its_flows),
