@@ -81,6 +81,7 @@ struct dns_verdict {
 	struct dns_via via; /* with DNS_UPSTREAM */
 	bool fake; /* A and AAAA are answered by fake addresses once the resolver said that the name has addresses */
 	bool ipv6; /* AAAA is answered; else NODATA */
+	bool unruled; /* no rule holds the name: what may not be its address is dns: {rebind: block}'s */
 };
 
 struct dns_hooks {

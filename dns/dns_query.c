@@ -34,6 +34,7 @@ struct query {
 	enum plan plan;
 	uint16_t type; /* that is asked for now */
 	bool tcp, local, keep;
+	bool unruled; /* see struct dns_verdict */
 	handle *h;		  /* in dns_query(): what it returns, if the query waits */
 	bool waited;		  /* its answer was not in the cache */
 	struct dns_via via;	  /* unless local */
@@ -132,7 +133,7 @@ static bool is_rebind(const struct query *q, const struct dns_answer *a)
 	const struct dns_opts *o = &q->d->opts;
 	char text[NET_ADDR_STR];
 
-	if (!q->local || !o->rebind_block || !o->hooks->routed)
+	if (!q->unruled || !o->rebind_block || !o->hooks->routed)
 		return false;
 	for (size_t i = 0; i < a->n_addrs; i++) {
 		const struct net_addr to = as_connected(&a->addrs[i]);
@@ -181,7 +182,7 @@ static bool raw_is_rebind(const struct query *q, const struct dns_result *r)
 	struct dns_answer *a;
 	bool yes;
 
-	if (!q->local || !q->d->opts.rebind_block)
+	if (!q->unruled || !q->d->opts.rebind_block)
 		return false;
 	if (dns_answer_new(&a, r->raw, r->raw_len, false, loop_now_ms(q->d->opts.loop)) < 0)
 		return true; /* what can't be read can't be let by */
@@ -424,6 +425,7 @@ static void plan(struct query *q, const struct dns_ask *ask, const uint8_t *msg,
 			return;
 		o->hooks->judge(o->arg, q->asked.name, &v);
 	}
+	q->unruled = v.unruled;
 	switch (v.way) {
 	case DNS_UPSTREAM: plan_upstream(q, &v); break;
 	case DNS_NONE: finish_rcode(q, DNS_NXDOMAIN); break;

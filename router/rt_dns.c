@@ -180,10 +180,12 @@ void rt_dns_judge(void *arg, const char *name, struct dns_verdict *out)
 		out->fake = out->way == DNS_UPSTREAM && r->dns->opts.mode == RT_DNS_FAKE;
 		return;
 	}
-	if (judge_reverse(r, name, out) || is_local_name(name))
+	if (judge_reverse(r, name, out))
 		return;
-	if (r->table.names_default && r->table.default_action == RT_UPSTREAM)
+	if (!is_local_name(name) && r->table.names_default &&
+	    r->table.default_action == RT_UPSTREAM)
 		via_upstream(r, r->table.default_upstream, out);
+	out->unruled = true;
 }
 
 /* ---- a way to a resolver */

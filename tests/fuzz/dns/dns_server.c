@@ -169,6 +169,7 @@ static void judge(void *arg, const char *name, struct dns_verdict *out)
 		out->way = DNS_NONE;
 	} else if (!ends(name, ".real.test")) {
 		out->way = DNS_LOCAL;
+		out->unruled = true;
 	}
 }
 

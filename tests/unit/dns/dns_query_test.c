@@ -51,10 +51,13 @@ static void judge(void *arg, const char *name, struct dns_verdict *out)
 		{ ".real.test", { .way = DNS_UPSTREAM, .via = { .upstream = 3 } } },
 		{ ".real6.test", { .way = DNS_UPSTREAM, .via = { .upstream = 4 }, .ipv6 = true } },
 		{ ".none.test", { .way = DNS_NONE } },
+		{ ".direct.test", { .way = DNS_LOCAL } },
+		{ ".default.test",
+		  { .way = DNS_UPSTREAM, .via = { .upstream = 5 }, .unruled = true } },
 	};
 
 	(void)arg;
-	*out = (struct dns_verdict){ .way = DNS_LOCAL };
+	*out = (struct dns_verdict){ .way = DNS_LOCAL, .unruled = true };
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
 		if (ends(name, rules[i].tail))
 			*out = rules[i].v;
@@ -414,6 +417,21 @@ static void rebinding_does_not_hide(void **state)
 	query("other.test", "AAAA");
 	ask_answer(3, 0, "other.test. 60 IN AAAA ::ffff:192.0.2.1", NULL);
 	assert_reply(4, DNS_NOERROR);
+}
+
+/* Whoever is asked; and a rule, also one that says direct, means that the name may. */
+static void rebinding_is_of_names_without_a_rule(void **state)
+{
+	(void)state;
+	got.routed = true;
+	dns_rules_changed(dns, true);
+	query("a.default.test", "A");
+	ask_answer(0, 0, "a.default.test. 60 IN A 10.1.2.3", NULL);
+	assert_reply(1, DNS_NXDOMAIN);
+	assert_int_equal(got.learned, 0);
+	query("a.direct.test", "A");
+	ask_answer(1, 0, "a.direct.test. 60 IN A 10.1.2.3", NULL);
+	assert_reply(2, DNS_NOERROR);
 }
 
 static void rejected_names_do_not_exist(void **state)
@@ -1020,6 +1038,7 @@ int main(void)
 		CASE(forbidden_addresses_are_left_out),
 		CASE(rebinding_is_blocked_if_told),
 		CASE(rebinding_does_not_hide),
+		CASE(rebinding_is_of_names_without_a_rule),
 		CASE(rejected_names_do_not_exist),
 		CASE(who_may_not_use_our_routes_is_answered_as_without_us),
 		CASE(without_resolvers_it_is_refused),

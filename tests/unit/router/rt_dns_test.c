@@ -108,6 +108,29 @@ static const struct judge_case judge_cases[] = {
 	{ "8.b.d.0.1.0.0.2.ip6.arpa", "local", "up 1" },
 };
 
+/* What rebind: block looks at: names of no rule, whoever is asked, but for hosts of our own. */
+static void names_without_a_rule(void **state)
+{
+	static const struct {
+		const char *name;
+		bool unruled;
+	} cases[] = { { "db.prod.internal", false }, { "nas.here.internal", false },
+		      { "a.no.internal", false },    { "example.com", true },
+		      { "nas.lan", true },	     { "ssm.eu-west-1.amazonaws.com", false } };
+	struct stage *s = *state;
+	struct dns_verdict v;
+
+	rt_dns_own_name(s->rt, "ssm.eu-west-1.amazonaws.com");
+	for (int system = 0; system < 2; system++) {
+		if (system)
+			set_default(s, RT_UPSTREAM, true);
+		for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+			world->hooks->judge(world->hooks_arg, cases[i].name, &v);
+			assert_int_equal(v.unruled, cases[i].unruled);
+		}
+	}
+}
+
 static void names_and_their_ways(void **state)
 {
 	struct stage *s = *state;
@@ -481,6 +504,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE(names_and_their_ways),
+		SCENE(names_without_a_rule),
 		SCENE(hosts_of_our_own),
 		SCENE(off_refuses),
 		SCENE(a_query_is_answered_by_who_was_asked),
