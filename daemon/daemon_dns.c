@@ -282,6 +282,20 @@ bool daemon_dns_look(struct daemon *d)
 	return take_state(d, &now);
 }
 
+void daemon_dns_refresh(struct daemon *d)
+{
+	if (d->names.set && d->phase != DAEMON_STOPPING && daemon_dns_look(d))
+		loop_timer_set(d->loop, &d->routes_timer, loop_now_ms(d->loop));
+}
+
+void daemon_dns_doubt(struct daemon *d)
+{
+	struct names *names = &d->names;
+
+	daemon_dns_refresh(d);
+	names->unsure = names->unsure || (names->set && names->state.manager == KEEP_DNS_NONE);
+}
+
 /* ---- what the system is told */
 
 /* What the system's resolver should be told. */

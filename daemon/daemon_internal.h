@@ -249,6 +249,10 @@ void daemon_dns_watch_names(struct daemon *d);
 int daemon_dns_start(struct daemon *d);
 /** daemon_dns_look() - the former resolvers as they are now. Return: true if they have changed */
 bool daemon_dns_look(struct daemon *d);
+/** daemon_dns_refresh() - who holds now what the system was told, which others may have undone; what follows is done by the loop's next turn */
+void daemon_dns_refresh(struct daemon *d);
+/** daemon_dns_doubt() - if nobody holds any more what the system was told, the next daemon_dns_set() tells it again */
+void daemon_dns_doubt(struct daemon *d);
 /** daemon_dns_set() - the system is told what the plan and @t need; nothing is done if that is as before. Return: 0;
  * ST_EUNSUPPORTED: not the manager that was asked for (told); as keep_dns_set() */
 int daemon_dns_set(struct daemon *d, const struct rt_table *t);

@@ -211,6 +211,7 @@ static int ask_keeper(struct reload *r)
 			   "net.ipv4.conf.all.rp_filter=2 by sysctl");
 		return err;
 	}
+	daemon_dns_doubt(d);
 	if ((err = daemon_dns_set(d, &r->table)) < 0) {
 		problem(r, "the system's resolver could not be set as dns.manager says: %s%s%s",
 			st_strerror(err), d->names.refusal[0] ? ": " : "",

@@ -181,6 +181,7 @@ static json_t *all_json(struct daemon *d)
 	const struct config *c = d->plan.config;
 	json_t *upstreams = json_array(), *draining = json_array();
 
+	daemon_dns_refresh(d);
 	for (size_t i = 0; i < c->n_upstreams; i++)
 		json_array_append_new(upstreams, upstream_json(daemon_upstream_at(d, i)));
 	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)

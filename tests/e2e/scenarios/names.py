@@ -347,3 +347,31 @@ def names_relayed(lab):
     r = lab.run("ping", "-n", "-c", "1", "-W", "12", BLACKHOLE4)
     check(r.status != 0 and "Unreachable" in r.out.replace("unreachable", "Unreachable"), "a ping of nobody: " + r.text[-200:])
     check(python(lab, "www.public.test"), "with manager: none the system's names are gone")
+
+
+@scenario("names-fight")
+def names_fight(lab):
+    """Another program keeps rewriting /etc/resolv.conf: it is left to it, `status` says so, and `reload` of the same file tries again."""
+    world = World(lab)
+    world.start()
+    world.up()
+    with open("/etc/resolv.conf") as f:
+        ours = f.read()
+    theirs = "".join(line for line in ours.splitlines(True) if "nameserver" in line and "198.18." not in line)
+    check(theirs, "no former resolver in: " + ours)
+
+    def now():
+        with open("/etc/resolv.conf") as f:
+            return f.read()
+    for i in range(6):
+        world.write_resolv_conf("# %d\n%s" % (i, theirs))
+        if i < 5:
+            wait_until(lambda: "198.18.0.2" in now(), 10, "our server is first again")
+    wait_until(lambda: lab.status()["dns"]["manager"] == "none", 10, "status tells that nobody holds us")
+    check("198.18.0.2" not in now() and "rewriting" in lab.status()["dns"]["text"], "it is not left alone: %s" % lab.status()["dns"])
+    r = lab.tun("reload")
+    check(r.status == 0, "reload: %s" % r.err)
+    check("198.18.0.2" in now() and lab.status()["dns"]["manager"] == MANAGERS["file"], "reload did not try again: %s" % lab.status()["dns"])
+    fetch(lab, "db.one.internal", "one")
+    lab.down()
+    check(now() == "# 5\n" + theirs, "/etc/resolv.conf afterwards: " + now())
