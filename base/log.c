@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ static struct {
 	bool target_known;
 	bool colour;
 	int fd; /* -1: stderr */
+	bool never_wait;
 	log_tee_fn *tee;
 	void *tee_arg;
 } lg = { .level = LOG_INFO, .format = LOG_TEXT, .fd = -1 };
@@ -59,6 +61,11 @@ void log_to_fd(int fd)
 {
 	lg.fd = fd;
 	lg.target_known = false;
+}
+
+void log_never_wait(void)
+{
+	lg.never_wait = true;
 }
 
 void log_tee(log_tee_fn *fn, void *arg)
@@ -151,6 +158,14 @@ static size_t frame_json(char *line, size_t cap, enum log_level level, const cha
 	return len + 3;
 }
 
+/* A pipe that can be written takes PIPE_BUF bytes at once, more than a line has. */
+static bool would_wait(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 0;
+}
+
 static void emit(enum log_level level, const char *msg)
 {
 	char line[2U * (LOG_LINE_MAX + 4U) + FRAME_MAX];
@@ -163,7 +178,7 @@ static void emit(enum log_level level, const char *msg)
 	len = lg.format == LOG_JSON ? frame_json(line, sizeof(line), level, msg)
 				    : frame_text(line, sizeof(line), level, msg);
 	do {
-		n = write(fd, line, len);
+		n = lg.never_wait && would_wait(fd) ? 0 : write(fd, line, len);
 	} while (n < 0 && errno == EINTR);
 	if (lg.tee)
 		lg.tee(lg.tee_arg, level, msg);

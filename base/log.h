@@ -31,6 +31,10 @@ void log_setup(enum log_level level, enum log_format format);
 /** log_to_fd() - write to @fd (borrowed) in place of stderr; -1 means stderr again */
 void log_to_fd(int fd);
 
+/** log_never_wait() - from now on a line is lost where writing it would wait: a stopped terminal, a pipe that nobody reads. For a process
+ * that others count on */
+void log_never_wait(void);
+
 /** log_tee() - a second reader of every line that passes the level, e.g. a test or the launcher of a
  * detached daemon; NULL stops it. @line is valid until return. What the callback logs comes back to it. */
 typedef void log_tee_fn(void *arg, enum log_level level, const char *line);

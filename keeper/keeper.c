@@ -204,6 +204,7 @@ static void become_keeper(int fd)
 	setsid();
 	fd_keep_only(fd);
 	prctl(PR_SET_NAME, "ssm-tun-keeper");
+	log_never_wait();
 	umask(077);
 	if (chdir("/") < 0)
 		log_sys("keeper: chdir /");

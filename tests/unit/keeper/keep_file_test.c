@@ -4,7 +4,7 @@
  *
  * Cases: set, looked at, goodbye: byte for byte as before; no file before; the daemon dies; all are killed and the next undoing comes from
  * the journal, or after a reboot without one; twice; set again is no write; rewritten by others: ours is first again, theirs follow; a
- * fight is given up; what others wrote after a crash is kept; links: followed to root's files, else refused; mounted files: written in
+ * fight is given up; a log that nobody reads; what others wrote after a crash is kept; links: followed to root's files, else refused; mounted files: written in
  * place; read-only: none, with the reason; requests that are refused; what the journal holds; a forged copy; killed before a rename; the
  * keeper sleeps; resolvconf of both kinds, one that fails, once or always, one that hangs; the choice between managers; nobody named.
  */
@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define FORMER                                                                                     \
 	"# by hand\nsearch a.example\nnameserver 9.9.9.9\nnameserver 2001:db8::1\noptions "        \
@@ -258,6 +259,33 @@ static void rewritten_by_others(void **state)
 	await_content(conf, ours_first, "\nnameserver 8.8.4.4\n");
 	end_keeper(fd, pid);
 	assert_string_equal(content(conf), "nameserver 8.8.4.4\n");
+}
+
+/* A stopped terminal, or a pager that is not scrolled. */
+static void log_that_nobody_reads(void **state)
+{
+	struct pollfd p = { .events = POLLIN };
+	int pid, fd = start_keeper("one", &pid), log_pipe[2], n;
+	char room[4096] = { 0 };
+
+	(void)state;
+	assert_int_equal(pipe2(log_pipe, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(log_pipe[1], room, sizeof(room)) > 0)
+		;
+	assert_int_equal(fcntl(log_pipe[1], F_SETFL, 0), 0);
+	set(fd, KEEP_DNS_AUTO, KEEP_DNS_FILE);
+	assert_int_equal(keep_note_log(fd, log_pipe[1]), 0);
+	replace(conf, "nameserver 8.8.8.8\n"); /* which it tells */
+	await_content(conf, ours_first, "\nnameserver 8.8.8.8\n");
+	close(fd);
+	p.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	n = poll(&p, 1, 3000);
+	close(p.fd);
+	close(log_pipe[0]);
+	close(log_pipe[1]);
+	reap(pid, 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(content(conf), "nameserver 8.8.8.8\n");
 }
 
 static bool given_up(int fd)
@@ -647,6 +675,7 @@ int main(void)
 		TEST(forged_copy),
 		TEST(set_again),
 		TEST(rewritten_by_others),
+		TEST(log_that_nobody_reads),
 		TEST(fight),
 		TEST(links),
 		TEST(mounted),
