@@ -155,6 +155,13 @@ static bool rconf_wrote(void)
 	return wrote;
 }
 
+enum keep_dns_manager keep_choose_other(void)
+{
+	if (keep_rconf_kind() != KEEP_RCONF_NONE && rconf_wrote())
+		return KEEP_DNS_RESOLVCONF;
+	return KEEP_DNS_FILE; /* whether it can be written shows when it is */
+}
+
 static enum keep_dns_manager choose_auto(int stop_fd, char why[KEEP_WHY])
 {
 	bool stub = names_stub();
@@ -167,9 +174,7 @@ static enum keep_dns_manager choose_auto(int stop_fd, char why[KEEP_WHY])
 			snprintf(why, KEEP_WHY,
 				 "/etc/resolv.conf leads to systemd-resolved, but: %.90s", trouble);
 	}
-	if (keep_rconf_kind() != KEEP_RCONF_NONE && rconf_wrote())
-		return KEEP_DNS_RESOLVCONF;
-	return KEEP_DNS_FILE; /* whether it can be written shows when it is */
+	return keep_choose_other();
 }
 
 enum keep_dns_manager keep_choose(enum keep_dns_manager wish, int stop_fd, char why[KEEP_WHY])

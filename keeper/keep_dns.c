@@ -205,10 +205,26 @@ static void retry_later(struct keep_dns_run *d, uint64_t now_ms)
 	d->wait_ms = MIN(d->wait_ms * 2, RETRY_MAX_MS);
 }
 
-/* A manager that was chosen and did not take it: names go on without us, unless resolved is only slow. */
+/* The bus knows how to start systemd-resolved, and could not: it is switched off, and nobody looks names up by it. @why stays the text. */
+static int set_other(struct keep_dns_run *d, const char *why)
+{
+	const enum keep_dns_manager choice = keep_choose_other();
+	int r = note(d, choice);
+
+	if (r < 0)
+		return r;
+	if ((r = setters[choice](d)) == 0)
+		text_copy(d->why, sizeof(d->why), why);
+	else if (r != ST_ECLOSED)
+		r = take_back(d);
+	return r;
+}
+
+/* A manager that was chosen and did not take it: names go on without us, unless resolved is only slow, or not what is in force. */
 static int set_failed(struct keep_dns_run *d, int r)
 {
 	char why[KEEP_WHY];
+	bool absent;
 
 	if (r == ST_EINVAL || r == ST_ECLOSED)
 		return r;
@@ -221,8 +237,12 @@ static int set_failed(struct keep_dns_run *d, int r)
 		return 0;
 	}
 	text_copy(why, sizeof(why), d->why);
+	absent = d->manager == KEEP_DNS_RESOLVED && d->bus &&
+		 !keep_bus_is_owned(d->bus, d->stop_fd);
 	if (take_back(d) < 0)
 		return ST_ESYS;
+	if (absent && d->want.manager == KEEP_DNS_AUTO)
+		return set_other(d, why);
 	text_copy(d->why, sizeof(d->why), why);
 	return d->want.manager == KEEP_DNS_AUTO ? 0 : ST_EUNSUPPORTED;
 }

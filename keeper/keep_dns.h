@@ -63,6 +63,8 @@ enum keep_rconf keep_rconf_kind(void);
 /** keep_choose() - the manager for @wish, never AUTO; NONE with @why if the wished one is not in force. May start the bus (at most KEEP_BUS_MS);
  * @stop_fd: a hang-up there ends the wait */
 enum keep_dns_manager keep_choose(enum keep_dns_manager wish, int stop_fd, char why[KEEP_WHY]);
+/** keep_choose_other() - what AUTO takes where systemd-resolved is not in force: RESOLVCONF or FILE */
+enum keep_dns_manager keep_choose_other(void);
 /** keep_former() - the machine's resolvers without us (@servers); 127.0.0.1 where nobody is named. Return: how many, at most KEEP_RESOLVERS_MAX */
 uint32_t keep_former(struct net_addr *out, const struct net_addr servers[KEEP_SERVERS]);
 
@@ -93,6 +95,8 @@ int keep_bus_open(struct keep_bus **out, uint32_t wait_ms, int stop_fd, char why
 void keep_bus_close(struct keep_bus *b); /* NULL is fine */
 /** keep_bus_has_resolved() - does systemd-resolved run, or would a call start it? Within KEEP_BUS_MS */
 bool keep_bus_has_resolved(struct keep_bus *b, int stop_fd);
+/** keep_bus_is_owned() - does it run, now? Within KEEP_BUS_MS; true if that is not known */
+bool keep_bus_is_owned(struct keep_bus *b, int stop_fd);
 /** keep_bus_watch() - from now on keep_bus_process() tells of resolved's restarts. Return: 0; ST_ESYS */
 int keep_bus_watch(struct keep_bus *b);
 /** keep_bus_send() - all of @want and @names, without waiting. Return: 0; ST_ESYS, ST_ENOMEM: the connection is of no more use */

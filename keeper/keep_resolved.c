@@ -178,13 +178,25 @@ static int on_activatable(sd_bus_message *m, void *arg, sd_bus_error *error)
 	return 0;
 }
 
-bool keep_bus_has_resolved(struct keep_bus *b, int stop_fd)
+static bool ask_owner(struct keep_bus *b)
 {
 	b->found = false;
 	if (sd_bus_call_method_async(b->bus, NULL, BUS, BUS_OBJECT, BUS, "NameHasOwner", on_owner,
 				     b, "s", RESOLVED) < 0)
 		return false;
 	b->waiting++;
+	return true;
+}
+
+bool keep_bus_is_owned(struct keep_bus *b, int stop_fd)
+{
+	return !ask_owner(b) || wait_for(b, is_answered, KEEP_BUS_MS, stop_fd) < 0 || b->found;
+}
+
+bool keep_bus_has_resolved(struct keep_bus *b, int stop_fd)
+{
+	if (!ask_owner(b))
+		return false;
 	if (sd_bus_call_method_async(b->bus, NULL, BUS, BUS_OBJECT, BUS, "ListActivatableNames",
 				     on_activatable, b, "") < 0)
 		return false;

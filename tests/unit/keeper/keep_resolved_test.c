@@ -4,7 +4,7 @@
  * in network and mount namespaces of its own
  *
  * Cases: what the link gets in split and in system mode, what is flushed, what goodbye leaves; it restarts: told again; the bus
- * restarts: told again; it refuses: none with the reason, or an error if it was asked for by name; it is slow: told all the same; it hangs:
+ * restarts: told again; it refuses: none with the reason, or an error if it was asked for by name; it does not start: the file; it is slow: told all the same; it hangs:
  * `up` goes on, and a dead daemon's rules are gone within 1 s all the same; no bus; another link than ours; 1024 suffixes; a suffix
  * less in a later set; the daemon dies; all are killed; the keeper sleeps. The real one: the same settings, read back.
  */
@@ -370,6 +370,41 @@ static void no_bus(void **state)
 	end_keeper(fd, pid);
 }
 
+/* Switched off, but still named by nsswitch.conf, and on the list of what the bus could start: names go by the file. */
+static void does_not_start(void **state)
+{
+	struct keep_dns w = wanted();
+	struct keep_dns_state s;
+	struct keep_journal j;
+	char service[256];
+	int pid, fd;
+
+	(void)state;
+	stop(&bus);
+	snprintf(service, sizeof(service), "%s/org.freedesktop.resolve1.service", bus_dir);
+	write_to(service,
+		 "[D-BUS Service]\nName=org.freedesktop.resolve1\nExec=/bin/false\nUser=root\n");
+	start_bus();
+	write_to(at("/etc/resolv.conf"), "nameserver 9.9.9.9\n");
+	write_to(at("/etc/nsswitch.conf"), "hosts: files resolve [!UNAVAIL=return] dns\n");
+	fd = keeper_of_device(&pid);
+	assert_int_equal(keep_dns_set(fd, &w, &s), 0);
+	assert_int_equal(s.manager, KEEP_DNS_FILE);
+	assert_non_null(strstr(s.text, "systemd-resolved: "));
+	assert_int_equal(keep_journal_read("one", &j), 0);
+	assert_int_equal(j.resolver, KEEP_DNS_FILE);
+	assert_non_null(strstr(content(at("/etc/resolv.conf")), "nameserver 198.18.0.2\n"));
+	w.manager = KEEP_DNS_RESOLVED;
+	assert_int_equal(keep_dns_set(fd, &w, &s), ST_EUNSUPPORTED);
+	end_keeper(fd, pid);
+	assert_string_equal(content(at("/etc/resolv.conf")), "nameserver 9.9.9.9\n");
+	write_to(at("/etc/resolv.conf"), "nameserver 127.0.0.53\n");
+	assert_int_equal(unlink(service), 0);
+	assert_int_equal(unlink(at("/etc/nsswitch.conf")), 0);
+	stop(&bus);
+	start_bus();
+}
+
 static void not_our_link(void **state)
 {
 	static const char *const names[] = { "lo", "nothing" };
@@ -569,11 +604,11 @@ static void the_real_one(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(set_and_goodbye),	   TEST(it_restarts),  TEST(the_bus_restarts),
-		TEST(it_refuses),	   TEST(it_is_slow),   TEST(it_hangs),
-		TEST(dies_while_it_hangs), TEST(no_bus),       TEST(not_our_link),
-		TEST(many_suffixes),	   TEST(daemon_dies),  TEST(all_are_killed),
-		TEST(sleeps_when_idle),	   TEST(the_real_one),
+		TEST(set_and_goodbye), TEST(it_restarts),	  TEST(the_bus_restarts),
+		TEST(it_refuses),      TEST(does_not_start),	  TEST(it_is_slow),
+		TEST(it_hangs),	       TEST(dies_while_it_hangs), TEST(no_bus),
+		TEST(not_our_link),    TEST(many_suffixes),	  TEST(daemon_dies),
+		TEST(all_are_killed),  TEST(sleeps_when_idle),	  TEST(the_real_one),
 	};
 	const struct CMUnitTest none[] = { cmocka_unit_test(needs_rights) };
 
