@@ -20,8 +20,8 @@
 static const struct cli_command commands[] = {
 	{ "up", "[NAME] [-c FILE] [--target i-… --route CIDR… --domain GLOB…] [--system] [-d]",
 	  "start the tunnel", CLI_TAKES_NAME | CLI_TAKES_CONFIG | CLI_TAKES_UP, cmd_up },
-	{ "down", "[NAME]", "end it and undo whatever a crash left; idempotent", CLI_TAKES_NAME,
-	  cmd_down },
+	{ "down", "[NAME] [--crashed]", "end it and undo whatever a crash left; idempotent",
+	  CLI_TAKES_NAME | CLI_TAKES_DOWN, cmd_down },
 	{ "status", "[NAME] [--json]", "upstreams, sessions, flows, names, collisions",
 	  CLI_TAKES_NAME | CLI_TAKES_JSON, cmd_status },
 	{ "reload", "[NAME]",
@@ -53,6 +53,7 @@ enum opt {
 	OPT_NO_WAIT,
 	OPT_TIMEOUT,
 	OPT_JSON,
+	OPT_CRASHED,
 	OPT_VERBOSE,
 	OPT_QUIET,
 	OPT_LOG_FORMAT,
@@ -72,6 +73,7 @@ static const struct option_row {
 	{ "no-wait", 0, false, CLI_TAKES_UP, OPT_NO_WAIT },
 	{ "timeout", 0, true, CLI_TAKES_UP, OPT_TIMEOUT },
 	{ "json", 0, false, CLI_TAKES_JSON, OPT_JSON },
+	{ "crashed", 0, false, CLI_TAKES_DOWN, OPT_CRASHED },
 	{ "verbose", 'v', false, 0, OPT_VERBOSE },
 	{ "quiet", 'q', false, 0, OPT_QUIET },
 	{ "log-format", 0, true, 0, OPT_LOG_FORMAT },
@@ -149,6 +151,7 @@ static int apply(struct parser *p, enum opt opt, const char *value)
 	case OPT_NO_WAIT: a->no_wait = true; break;
 	case OPT_TIMEOUT: a->timeout = value; break;
 	case OPT_JSON: a->json = true; break;
+	case OPT_CRASHED: a->crashed = true; break;
 	case OPT_VERBOSE: a->level = a->level < LOG_DEBUG ? LOG_DEBUG : LOG_TRACE; break;
 	case OPT_QUIET: a->level = LOG_WARN; break;
 	case OPT_LOG_FORMAT: return set_log_format(a, value);

@@ -18,7 +18,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_RUNNING = 3 };
 struct cli_args {
 	const char *name;	 /* the one positional argument; NULL: none */
 	const char *config_path; /* -c, --config */
-	bool detach, partial, no_wait, json;
+	bool detach, partial, no_wait, json, crashed;
 	const char *timeout; /* --timeout, not yet parsed */
 	enum log_level level;
 	enum log_format format;
@@ -34,6 +34,7 @@ enum {
 	CLI_TAKES_JSON = 1 << 3,
 	CLI_TAKES_PROFILE =
 		1 << 4, /* --profile X for the positional argument, as `aws sso login` has it */
+	CLI_TAKES_DOWN = 1 << 5, /* --crashed */
 };
 
 struct cli_command {

@@ -8,5 +8,5 @@ int cmd_down(const struct cli_args *a)
 {
 	if (a->name && !daemon_name_ok(a->name))
 		return cli_bad_name(a->name);
-	return daemon_down(a->name);
+	return daemon_down(a->name, a->crashed);
 }

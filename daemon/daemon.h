@@ -32,9 +32,10 @@ struct up_opts {
 /** daemon_up() - everything `up` does; as root. Return: the process's exit status: 0 fine, 1 failed */
 int daemon_up(const struct up_opts *opts);
 
-/** daemon_down() - idempotent: asks, then SIGTERM, then SIGKILL, then undoes what is left; @name NULL: whichever is up
+/** daemon_down() - idempotent: asks, then SIGTERM, then SIGKILL, then undoes what is left; @name NULL: whichever is up;
+ * @crashed: of a dead instance, what fail_closed keeps stays
  * Return: exit status */
-int daemon_down(const char *name);
+int daemon_down(const char *name, bool crashed);
 
 #define DAEMON_NAME_MAX 32U
 

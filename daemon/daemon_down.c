@@ -82,7 +82,7 @@ static void await_keeper(const struct keep_journal *j)
 	close(fd);
 }
 
-int daemon_down(const char *name)
+int daemon_down(const char *name, bool crashed)
 {
 	struct keep_journal j = { 0 };
 	char path[PATH_MAX];
@@ -100,7 +100,7 @@ int daemon_down(const char *name)
 	keep_path(path, sizeof(path), j.name, "control.sock");
 	end_process(&j, path);
 	await_keeper(&j);
-	if (keep_undo(j.name) < 0)
+	if ((crashed ? keep_undo_crashed(j.name) : keep_undo(j.name)) < 0)
 		return 1;
 	log_info("%s is down", j.name);
 	return 0;

@@ -324,6 +324,11 @@ int keep_undo(const char *name)
 	return undo(name, NULL, false);
 }
 
+int keep_undo_crashed(const char *name)
+{
+	return undo(name, NULL, true);
+}
+
 int keep_undo_own(const struct keep_journal *j, bool crashed)
 {
 	return undo(j->name, j, crashed);

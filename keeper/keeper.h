@@ -123,6 +123,8 @@ bool keep_daemon_alive(const struct keep_journal *j);
 /** keep_undo() - remove rules, throw routes, socket, pid file, journal and folder of a dead instance;
  * nothing there is fine, and one that lives, unless it is the caller's own, is left alone (it was started since the caller looked). Rules and routes stay if another instance lives. Return: 0; ST_EINVAL bad name; ST_ESYS (logged) */
 int keep_undo(const char *name);
+/** keep_undo_crashed() - keep_undo(), but what fail_closed keeps after a crash stays, with its journal */
+int keep_undo_crashed(const char *name);
 /** keep_first() - the first instance with a journal, for "which NAME is up?". Return: 0; ST_ENOENT */
 int keep_first(struct keep_journal *out);
 

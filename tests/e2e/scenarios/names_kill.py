@@ -133,6 +133,8 @@ def fail_closed(lab):
             kill(lab, who)
         lab.daemon.wait(10)
         gone(lab)
+        if who != "daemon":  # as systemd's unit does when all have ended
+            lab.must("ssm-tun", "down", "--crashed")
         with Sniffer("cu") as wire:
             for address in (V4, V6):
                 what, s = connect_error(address, 80, 5)

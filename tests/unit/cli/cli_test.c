@@ -89,6 +89,8 @@ static void refusals(void **state)
 		{ { "up", "--listen=127.0.0.1:1", NULL }, CLI_USAGE, "not yet supported" },
 		{ { "up", "--system=x", NULL }, CLI_USAGE, "takes no value" },
 		{ { "up", "-x", NULL }, CLI_USAGE, "unknown option" },
+		{ { "up", "--crashed", NULL }, CLI_USAGE, "takes no such option" },
+		{ { "down", "a b", "--crashed", NULL }, CLI_USAGE, "1 to 32" },
 		{ { "status", "-d", NULL }, CLI_USAGE, "takes no such option" },
 		{ { "up", "\x1b[31mred", NULL }, CLI_USAGE, "\\x1b[31mred" },
 		{ { "login", "one", "two", NULL }, CLI_USAGE, "one word too many" },

@@ -270,7 +270,14 @@ static void fail_closed(void **state)
 	assert_int_equal(keep_journal_read("one", &j), 0);
 	assert_true(j.fail_closed && j.rules && j.filter);
 	assert_int_equal(j.resolver, KEEP_DNS_NONE);
+	for (int i = 0; i < 2; i++) /* down --crashed, as systemd's unit has it */
+		assert_int_equal(keep_undo_crashed("one"), 0);
+	assert_true(has_table());
+	assert_int_equal(system("ip rule | grep -q 5373"), 0);
+	assert_int_equal(keep_journal_read("one", &j), 0);
+	assert_true(j.fail_closed);
 	assert_int_equal(keep_undo("one"), 0); /* down */
+	assert_int_equal(keep_undo_crashed("one"), 0);
 	assert_false(has_table());
 	assert_int_equal(system("ip rule | grep -q 5373"), 1 << 8);
 	assert_int_equal(system("ip route show table 5373 2>&1 | grep -q unreachable"), 1 << 8);
