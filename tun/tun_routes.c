@@ -304,21 +304,29 @@ out:
 	return r;
 }
 
+/* What of IPv6 can be here. */
+struct six {
+	bool asked, known, on; /* by the kernel at all; on our device */
+};
+
 /* Without IPv6 on our device, what keeps IPv6 out of it or away from everybody still holds: other interfaces may have it. */
-static bool is_possible(struct tun *t, const struct tun_route *r)
+static bool is_possible(struct tun *t, const struct tun_route *r, struct six *six)
 {
 	if (r->prefix.addr.family != 6)
 		return r->prefix.addr.family == 4;
-	return r->kind == TUN_ROUTE_DEV ? tun_ipv6_on(t) : access(SYSCTL_IPV6, F_OK) == 0;
+	if (!six->asked)
+		*six = (struct six){ true, access(SYSCTL_IPV6, F_OK) == 0, tun_ipv6_on(t) };
+	return r->kind == TUN_ROUTE_DEV ? six->on : six->known;
 }
 
 /* A sorted copy without doubles and without what can't be. */
 static size_t normalise(struct tun *t, struct tun_route *out, const struct tun_route *in, size_t n)
 {
 	size_t kept = 0, unique = 0;
+	struct six six = { 0 };
 
 	for (size_t i = 0; i < n; i++)
-		if (is_possible(t, &in[i]))
+		if (is_possible(t, &in[i], &six))
 			out[kept++] = in[i];
 	qsort(out, kept, sizeof(*out), route_cmp);
 	for (size_t i = 0; i < kept; i++)
