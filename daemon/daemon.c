@@ -9,6 +9,7 @@
 #include "daemon/daemon_internal.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,14 @@ void daemon_stop(struct daemon *d, int status, const char *why)
 	daemon_upstreams_stop(d);
 }
 
+/* SIGHUP is also how a terminal takes leave: a tunnel that was started on it, and does not run detached, ends with it. */
+static bool terminal_has_gone(const struct daemon *d)
+{
+	struct pollfd p = { .fd = STDERR_FILENO };
+
+	return d->on_terminal && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
 static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
 {
 	struct daemon *d = arg;
@@ -59,7 +68,7 @@ static void on_signal(void *arg, uint32_t events, uint64_t now_ms)
 	(void)events;
 	(void)now_ms;
 	while (read(d->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGHUP && d->phase == DAEMON_RUNNING)
+		if (si.ssi_signo == SIGHUP && d->phase == DAEMON_RUNNING && !terminal_has_gone(d))
 			json_decref(daemon_reload(d)); /* it has logged what came of it */
 		else
 			daemon_stop(d, d->phase == DAEMON_STARTING ? 1 : 0,
@@ -165,6 +174,7 @@ int daemon_config_load(struct daemon *d, struct config **out, struct cfg_report 
 static int load_config(struct daemon *d)
 {
 	struct cfg_report *report;
+	const char *unknown;
 	int r = daemon_config_load(d, &d->plan.config, &report);
 
 	if (report)
@@ -174,7 +184,7 @@ static int load_config(struct daemon *d)
 		return r;
 	log_info("configuration: %s",
 		 d->plan.config->file ? text_safe(d->plan.config->file).s : "flags");
-	return daemon_policy_users(&d->plan.users, d->plan.config);
+	return daemon_policy_users(&d->plan.users, d->plan.config, &unknown);
 }
 
 static int make_router(struct daemon *d)
@@ -293,6 +303,7 @@ int daemon_run(struct daemon *d, int runner_fd)
 	}
 	allow_descriptors();
 	d->start_ms = loop_now_ms(d->loop);
+	d->on_terminal = isatty(STDERR_FILENO);
 	loop_timer_init(&d->start_timer, on_start_timeout, d);
 	if ((r = build(d, runner_fd)) == 0) {
 		arm_start_timeout(d);

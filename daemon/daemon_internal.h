@@ -136,7 +136,8 @@ struct daemon {
 	const struct up_opts *opts;
 	const char *name;
 	enum daemon_phase phase;
-	int status; /* exit status once stopping */
+	int status;	  /* exit status once stopping */
+	bool on_terminal; /* stderr was one at the start */
 	uint64_t start_ms;
 	struct identity id;
 	struct state_paths paths;
@@ -179,6 +180,8 @@ struct daemon {
 	int clone_fd; /* /dev/net/tun, opened as root; -1 once the device has it */
 	loop_watch keeper_watch, signal_watch, monitor_watch, tun_watch;
 	struct loop_timer start_timer, routes_timer, look_timer;
+	uint64_t
+		change_ms; /* of this machine's network: the first that was not looked at; 0: none */
 	unsigned looks;	   /* for the resolvers of this machine, since its network has changed */
 	char trouble[600]; /* why the last upstream could not be made; "" */
 	uint8_t *packet;   /* one packet from the device */

@@ -18,8 +18,9 @@
 #include "base/log.h"
 #include "keeper/keeper.h"
 
-#define ROUTES_SETTLE_MS 100U /* ours: after the last change of the machine's routes */
-#define PACKETS_PER_TURN 64U  /* tech-notes A3 */
+#define ROUTES_SETTLE_MS 100U  /* ours: after the last change of the machine's routes */
+#define ROUTES_LATEST_MS 1000U /* ours: after the first one, if there is no end of them */
+#define PACKETS_PER_TURN 64U   /* tech-notes A3 */
 #define WIDE_BITS                                                                                  \
 	8U /* a route shorter than this is another program's default route, not a network */
 
@@ -237,6 +238,7 @@ static void on_routes_settled(void *arg, uint64_t now_ms)
 {
 	struct daemon *d = arg;
 
+	d->change_ms = 0;
 	if (d->phase == DAEMON_STOPPING)
 		return;
 	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)
@@ -255,8 +257,12 @@ static void on_netlink(void *arg, uint32_t events, uint64_t now_ms)
 	struct daemon *d = arg;
 
 	(void)events;
-	if (tun_monitor_drain(d->monitor_fd))
-		loop_timer_set(d->loop, &d->routes_timer, now_ms + ROUTES_SETTLE_MS);
+	if (!tun_monitor_drain(d->monitor_fd))
+		return;
+	if (!d->change_ms)
+		d->change_ms = now_ms;
+	loop_timer_set(d->loop, &d->routes_timer,
+		       MIN(now_ms + ROUTES_SETTLE_MS, d->change_ms + ROUTES_LATEST_MS));
 }
 
 static int watch_network(struct daemon *d)

@@ -89,7 +89,7 @@ static size_t join_ranges(struct tun_uids *v, size_t n)
 	return kept;
 }
 
-int daemon_policy_users(struct policy_users *out, const struct config *c)
+int daemon_policy_users(struct policy_users *out, const struct config *c, const char **unknown)
 {
 	struct policy_users u = { .n = 0 };
 
@@ -97,6 +97,7 @@ int daemon_policy_users(struct policy_users *out, const struct config *c)
 	for (size_t i = 0; i < c->n_access; i++) {
 		if (!find_uids(c->access[i], &u.uids[u.n])) {
 			log_error("access: this machine has no user %s", text_safe(c->access[i]).s);
+			*unknown = c->access[i];
 			return ST_ENOENT;
 		}
 		u.n++;

@@ -17,8 +17,9 @@ struct policy_users {
 	struct tun_uids uids[TUN_UIDS_MAX]; /* in order, no two neighbours */
 	size_t n;
 };
-/** daemon_policy_users() - Return: 0; ST_ENOENT: access names a user that this machine does not know (logged), *@out is untouched */
-int daemon_policy_users(struct policy_users *out, const struct config *c);
+/** daemon_policy_users() - Return: 0; ST_ENOENT: access names a user that this machine does not know (logged), *@out is untouched and
+ * *@unknown is that one, of @c */
+int daemon_policy_users(struct policy_users *out, const struct config *c, const char **unknown);
 
 /* What was found on this machine, and how far we are. */
 struct policy_facts {

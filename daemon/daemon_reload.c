@@ -99,14 +99,15 @@ static int check(struct reload *r, const struct config *next)
 {
 	const char *fixed[DIFF_FIXED_MAX];
 	size_t n = daemon_diff_fixed(fixed, r->d->plan.config, next);
+	const char *unknown;
 
 	for (size_t i = 0; i < n; i++)
 		problem(r, "%s can't change while up: run `down` and `up`", fixed[i]);
 	if (n)
 		return ST_EINVAL;
-	int err = daemon_policy_users(&r->users, next);
+	int err = daemon_policy_users(&r->users, next, &unknown);
 	if (err < 0)
-		problem(r, "access names a user that this machine does not know");
+		problem(r, "access: this machine has no user %s", text_safe(unknown).s);
 	return err;
 }
 

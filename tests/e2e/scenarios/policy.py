@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Who may use the tunnel, what a reload changes, and why a destination goes where it goes."""
+import fcntl
 import json
+import os
 import signal
+import subprocess
+import termios
 
 from lab import OTHER_UID, UID, USER, V4, check, recv_exactly
 from netns import wait_until
@@ -116,6 +120,33 @@ def reload_manager(lab):
     lab.must("umount", folder)
     lab.down()
     p.wait()
+    lab.expect_clean(before, 2.0)
+
+
+@scenario("hang-up")
+def hang_up(lab):
+    """SIGHUP reloads, on a terminal too; the terminal itself going is the end of a tunnel that runs in its foreground."""
+    lab.start_far_side()
+    before = lab.picture()
+    ours, theirs = os.openpty()
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    p = subprocess.Popen(["ssm-tun", "up", "-c", lab.write_config()], stdin=theirs, stdout=theirs, stderr=theirs, env=lab.user_env,
+                         preexec_fn=take_terminal)
+    os.close(theirs)
+    said = b""
+    for wanted, then in ((b"up: 1 of 1", signal.SIGHUP), (b"reload: no change", None)):
+        while wanted not in said:
+            said += os.read(ours, 4096)
+        if then:
+            p.send_signal(then)
+    check(p.poll() is None, "SIGHUP ends it: %s" % said[-200:])
+    os.close(ours)
+    status = p.wait(10)
+    check(status == 0, "without its terminal it ends with status %s" % status)
     lab.expect_clean(before, 2.0)
 
 

@@ -53,9 +53,10 @@ static void users(void **state)
 	struct policy_users u;
 	const struct policy_facts facts = { .users = &u, .engaged = true };
 	struct tun_policy p;
+	const char *unknown;
 
 	(void)state;
-	assert_int_equal(daemon_policy_users(&u, &c), 0);
+	assert_int_equal(daemon_policy_users(&u, &c, &unknown), 0);
 	daemon_policy_make(&p, &c, &facts);
 	assert_int_equal(p.n_uids, 3); /* 2000-2999 and 3000 are neighbours */
 	assert_true(daemon_policy_may(&p, 0));
@@ -67,7 +68,7 @@ static void users(void **state)
 	assert_true(daemon_policy_may(&p, 3000));
 	assert_false(daemon_policy_may(&p, 3001));
 	c.n_access = 0;
-	assert_int_equal(daemon_policy_users(&u, &c), 0);
+	assert_int_equal(daemon_policy_users(&u, &c, &unknown), 0);
 	daemon_policy_make(&p, &c, &facts);
 	assert_true(daemon_policy_may(&p, 12345)); /* access: all */
 }
@@ -78,15 +79,17 @@ static void users_that_are_none(void **state)
 		"nobody-has-this-name", "12x",	 "9-", "-9", "9-8", "4294967295",
 		"99999999999999999999", "1-2-3", ""
 	};
+	const char *unknown;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		const struct config c = { .access = { "root", wrong[i] }, .n_access = 2 };
 		struct policy_users u = { .n = 7 };
 
-		if (daemon_policy_users(&u, &c) != ST_ENOENT)
+		if (daemon_policy_users(&u, &c, &unknown) != ST_ENOENT)
 			fail_msg("%s was taken", wrong[i]);
 		assert_int_equal(u.n, 7); /* untouched */
+		assert_ptr_equal(unknown, wrong[i]);
 	}
 }
 
