@@ -175,9 +175,9 @@ static json_t *kernel_json(const struct net_addr *a, uint32_t uid)
 	if (!a->family || tun_path_get(a, uid, &p) < 0)
 		return json_null();
 	return json_pack("{s:o, s:s, s:i, s:o, s:o, s:s, s:i}", "address", addr_json(a), "device",
-			 p.ifname, "table", (int)p.table, "gateway", addr_json(&p.gateway),
-			 "source", addr_json(&p.source), "error", p.error ? strerror(p.error) : "",
-			 "uid", (int)uid);
+			 text_safe(p.ifname).s, "table", (int)p.table, "gateway",
+			 addr_json(&p.gateway), "source", addr_json(&p.source), "error",
+			 p.error ? strerror(p.error) : "", "uid", (int)uid);
 }
 
 /* What the router alone knows. */

@@ -136,8 +136,8 @@ static json_t *collisions_json(const struct daemon *d)
 		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:i, s:s}", "ours",
 						     net_prefix_str(ours, &c->ours), "theirs",
 						     net_prefix_str(theirs, &c->theirs), "device",
-						     c->ifname, "line", (int)c->line, "wins",
-						     c->theirs_wins ? "theirs" : "ours"));
+						     text_safe(c->ifname).s, "line", (int)c->line,
+						     "wins", c->theirs_wins ? "theirs" : "ours"));
 	}
 	return out;
 }

@@ -22,6 +22,20 @@
 	600000U /* ours: long enough for a copy to end, short enough to be rid of a session that nobody wants */
 #define DRAIN_LOOK_MS 1000U /* ours: so often it is looked whether flows are left */
 
+/* Whoever logs in does so by a program of this machine, whose packets wait for this very upstream. */
+static void tell_shut_out(const struct upstream *u)
+{
+	const struct daemon *d = u->daemon;
+	const struct config *c = d->plan.config;
+
+	if (d->engaged && c->system && u->slot == SLOT_USED &&
+	    &d->upstreams[d->plan.slots[c->default_upstream]] == u)
+		log_warn("system mode: this machine reaches no page to log in at while it waits: "
+			 "run `ssm-tun down %s`, log in, "
+			 "and run `up` again",
+			 d->name);
+}
+
 static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int err, const char *text)
 {
 	struct upstream *u = arg;
@@ -35,6 +49,8 @@ static void on_state(void *arg, struct tnl_upstream *t, enum tnl_state s, int er
 		log_warn("waiting for login: %s", text && text[0] ? text : st_strerror(err));
 	else if (s == TNL_UP)
 		log_info("%s: connected", u->name);
+	if (s == TNL_WAITING)
+		tell_shut_out(u);
 	if (u->slot != SLOT_USED)
 		return;
 	if (s == TNL_UP)
