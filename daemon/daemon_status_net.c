@@ -119,8 +119,9 @@ json_t *daemon_status_dns(const struct daemon *d)
 			 "server", addr_json(&d->stack4), "server6", addr_json(&d->stack6), "range",
 			 net_prefix_str(range, &d->range4), "suffixes", suffixes_json(n),
 			 "n_suffixes", (json_int_t)n->n_suffixes, "folded", (json_int_t)n->folded,
-			 "without_suffix", (json_int_t)n->n_wild, "all_names", n->default_route,
-			 "former", former_json(&n->state), "counts", counts_json(d));
+			 "without_suffix", (json_int_t)n->n_wild, "all_names",
+			 n->default_route && n->state.manager != KEEP_DNS_NONE, "former",
+			 former_json(&n->state), "counts", counts_json(d));
 }
 
 /* ---- this machine's network */
