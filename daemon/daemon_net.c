@@ -244,7 +244,7 @@ static void on_routes_settled(void *arg, uint64_t now_ms)
 	for (size_t i = 0; i < RT_UPSTREAMS_MAX; i++)
 		if (d->upstreams[i].tnl)
 			tnl_upstream_hurry(d->upstreams[i].tnl);
-	if (!d->filter)
+	if (!d->filter && !d->filter_told) /* a machine without nftables gets none by itself */
 		daemon_net_filter(d, d->plan.config);
 	daemon_dns_look(d);
 	bring_up_to_date(d);

@@ -62,6 +62,8 @@ static bool find(void *library, const char *name, void *out)
 
 static bool load(struct nft *n)
 {
+	static bool told;
+
 	n->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 	if (n->library && find(n->library, "nft_ctx_new", &n->ctx_new) &&
 	    find(n->library, "nft_ctx_free", &n->ctx_free) &&
@@ -70,7 +72,9 @@ static bool load(struct nft *n)
 	    find(n->library, "nft_ctx_get_error_buffer", &n->error_text) &&
 	    find(n->library, "nft_run_cmd_from_buffer", &n->run))
 		return true;
-	log_error("keeper: load " LIBRARY ": %s", text_safe(dlerror()).s);
+	if (!told)
+		log_error("keeper: load " LIBRARY ": %s", text_safe(dlerror()).s);
+	told = true;
 	if (n->library)
 		dlclose(n->library);
 	return false;

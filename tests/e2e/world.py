@@ -420,8 +420,13 @@ class Packet:
             rest = data[40:]
         else:
             return
+        self.kind = rest[0] if rest else None  # of ICMP
         if self.proto in (6, 17) and len(rest) >= 4:
             self.sport, self.dport = struct.unpack("!HH", rest[:4])
+
+    def link_only(self):
+        """IPv6 that stays on its link: MLD, whose messages stand behind hop-by-hop options, and neighbour discovery."""
+        return self.proto == 0 or self.proto == 58 and (130 <= self.kind <= 137 or self.kind == 143)
 
     def __repr__(self):
         return "IPv%d %s:%s > %s:%s proto %s" % (self.version, self.src, self.sport, self.dst, self.dport, self.proto)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The whole machine through the tunnel, and nothing beside it."""
+import glob
+import os
 import socket
 
-from lab import LINK_C, check, connect_error
+from lab import LINK_C, ROOT, check, connect_error
+from netns import wait_until
 from scenarios import scenario
 from scenarios.rules import device_of, relay
 from world import PUBLIC4, Sniffer, UPLINK_U4, World, dig, fetch, page
@@ -40,7 +43,7 @@ def beside(packets, port):
     found = []
     for p in packets:
         own = p.version == 4 and p.dst == ENDPOINT and p.proto == 6 and p.dport == port
-        neighbours = p.version == 0 or p.version == 6 and p.proto in (0, 58)  # ARP; neighbour discovery, MLD
+        neighbours = p.version == 0 or p.version == 6 and p.link_only()  # ARP; neighbour discovery, MLD
         if not own and not neighbours:
             found.append(p)
     return found
@@ -62,6 +65,21 @@ def use_the_network(lab):
     fetch(lab, "db.two.internal", "two")
 
 
+def discover(lab):
+    """What a DHCP client without an address says, and one that renews: both are the uplink's. Returns nothing; see the wire."""
+    for to in ("255.255.255.255", UPLINK_U4):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if to == "255.255.255.255":
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"cu")
+            s.bind(("", 68))
+            s.sendto(bytes(240), (to, 67))
+
+
+def is_dhcp(p):
+    return p.proto == 17 and (p.sport, p.dport) == (68, 67)
+
+
 def one_value(lab, world, port, rp_filter):
     for key in ("all", "default", "cu", "vc", "vc2"):
         lab.must("sysctl", "-qw", "net.ipv4.conf.%s.rp_filter=%d" % (key, rp_filter))
@@ -77,17 +95,19 @@ def one_value(lab, world, port, rp_filter):
         lab.must("ip", "route", "del", "default")
         lab.must("ip", "route", "add", "default", "via", UPLINK_U4)
         use_the_network(lab)
+        lab.run("ping", "-n", "-c", "1", "-W", "1", FAR6)
+        discover(lab)
         check(device_of(METADATA) == "cu", "IMDS goes to " + device_of(METADATA))
         fetch(lab, METADATA, "local metadata")
     own = [p for p in tun.out(raw_ip=True) if p.dst == ENDPOINT]
     check(not own, "rp_filter %d: %d packets of the tunnel's own entered the TUN" % (rp_filter, len(own)))
     check(tun.packets, "the TUN carried nothing")
-    leaked = [p for p in beside(wire.out(), port) if p.dst != METADATA]
+    leaked = [p for p in beside(wire.out(), port) if p.dst != METADATA and not is_dhcp(p)]
     check(not leaked, "rp_filter %d: beside the tunnel left %s" % (rp_filter, leaked[:6]))
     check(wire.out(), "nothing was heard on the uplink")
     check(device_of("198.51.100.77") == "cu", "the local network goes to " + device_of("198.51.100.77"))
-    rows = lab.run("ip", "route", "get", "255.255.255.255", "ipproto", "udp", "dport", "67").out
-    check(device not in rows, "DHCP goes into the tunnel: " + rows)
+    served = [p.dst for p in wire.out() if is_dhcp(p)]
+    check(served == ["255.255.255.255", UPLINK_U4], "of DHCP's messages left %s" % served)
     lab.down()
     lab.daemon.wait()
     lab.expect_clean(before, 2.0)
@@ -101,6 +121,37 @@ def system_mode(lab):
     port = prepare(lab, world)
     for rp_filter in (1, 0, 2):
         one_value(lab, world, port, rp_filter)
+
+
+@scenario("system-no-nft")
+def system_no_nft(lab):
+    """Without nftables: where rp_filter is 1 system mode is refused with the sysctl to change, and nothing is left; with 2 it works, with a warning."""
+    world = World(lab)
+    port = prepare(lab, world)
+    with open(ROOT + "/empty", "w"):
+        pass
+    for path in glob.glob("/usr/lib/*/libnftables.so.1"):
+        lab.must("mount", "--bind", ROOT + "/empty", os.path.realpath(path))
+    lab.must("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    before = lab.picture()
+    p = world.up(config(lab, world, port), wait=False)
+    check(p.wait(20) == 1 and "net.ipv4.conf.all.rp_filter=2" in p.text, "up: status %s: %s" % (p.popen.returncode, p.text[-400:]))
+    lab.expect_clean(before, 2.0)
+    fetch(lab, FAR4, "beside")
+    lab.must("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2")
+    before = lab.picture()
+    p = world.up(config(lab, world, port, routes=[{"match": "10.99.0.0/16", "upstream": "one"}]))
+    for i in range(2):  # news of the network are no reason to say it again
+        route = "10.99.%d.0/24" % i
+        lab.must("ip", "route", "add", route, "via", UPLINK_U4)
+        wait_until(lambda: "throw " + route in lab.must("ip", "route", "show", "table", "5373").out, 5, "the news of %s are known" % route)
+        lab.must("ip", "route", "del", route)
+    for text in ("load libnftables", "nftables table inet ssm_tun", "nftables can't be used here"):
+        check(p.text.count(text) == 1, "%d lines tell: %s" % (p.text.count(text), text))
+    fetch(lab, FAR4, "through")
+    lab.down()
+    p.wait()
+    lab.expect_clean(before, 2.0)
 
 
 @scenario("system-choices")
