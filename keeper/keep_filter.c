@@ -14,6 +14,9 @@
  *
  * Only packets without a mark get ours: other programs' marks are theirs. One table, replaced as a whole in one transaction.
  *
+ * It also has the MSS of forwarded connections (forward: true) fit the way to the machine behind this one: our device's MTU is 65535, and
+ * lwIP knows nothing of path MTUs, so segments of IPv6 that are too long for that way would vanish.
+ *
  * libnftables is loaded when it is needed first: it would bring four libraries into every run of the program for what only system
  * mode uses.
  */
@@ -38,7 +41,7 @@
 #define LIBRARY "libnftables.so.1"
 #define SYSCTL "/proc/sys/net/ipv4/conf/all/src_valid_mark"
 #define TABLE "inet ssm_tun"
-#define COMMANDS_MAX 2048U /* bytes; ours: the table has about 900 */
+#define COMMANDS_MAX 2048U /* bytes; ours: the table has about 1,200 */
 
 /* The few functions that we use. */
 struct nft {
@@ -105,6 +108,7 @@ static int run(const char *commands, struct text_safe *why)
 
 static int add_table(const char *device)
 {
+	const char *name = device[0] ? device : "lo";
 	char commands[COMMANDS_MAX];
 	struct text_safe why;
 	int r;
@@ -126,9 +130,14 @@ static int add_table(const char *device)
 		 "    meta mark 0 ct mark %#x meta mark set %#x\n"
 		 "    meta mark 0 iifname != \"%s\" ct direction reply meta mark set %#x\n"
 		 "  }\n"
+		 "  chain forward {\n"
+		 "    type filter hook forward priority mangle; policy accept;\n"
+		 "    iifname \"%s\" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu\n"
+		 "    oifname \"%s\" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu\n"
+		 "  }\n"
 		 "}\n",
 		 TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK,
-		 device[0] ? device : "lo", TUN_MARK);
+		 name, TUN_MARK, name, name);
 	if ((r = run(commands, &why)) < 0)
 		log_error("keeper: nftables table " TABLE
 			  ": %s; without it: sysctl net.ipv4.conf.all.rp_filter=2",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Other networks of the machine: a bridge of containers as Docker makes it, another VPN, a LAN that overlaps."""
-from lab import ROOT, V4, check, connect_error, random_file
+import socket
+
+from lab import ROOT, V4, V6, check, connect, connect_error, random_file, recv_all
 import netns
 from scenarios import scenario
 from scenarios.rules import device_of
-from world import PUBLIC4, UPLINK_C4, World, fetch, page
+from world import PUBLIC4, STACK_DNS, UPLINK_C4, World, fetch, is_fake, page
 
 BRIDGE, CONTAINER = "172.20.0.1", "172.20.0.2"
 PUBLISHED = 8080
@@ -73,6 +75,53 @@ def bridge(lab):
         lab.daemon.wait()
         lab.expect_clean(before, 2.0)
         published(lab, world, label + ", after down")
+
+
+def sink(s):
+    """Reads to the end, and says how much it was."""
+    n = 0
+    while data := s.recv(1 << 16):
+        n += len(data)
+    s.sendall(b"%d" % n)
+
+
+def pour(address, port, size):
+    """Sends so much to a sink; what it says."""
+    with connect(address, port, 20) as s:
+        s.sendall(bytes(size))
+        s.shutdown(socket.SHUT_WR)
+        return int(recv_all(s) or 0)
+
+
+@scenario("bridge-mss")
+def bridge_mss(lab):
+    """forward: true, over a link that takes less than its ends believe: both families, up and down; the MSS says so; the DNS server serves them."""
+    world = World(lab)
+    box = Container(lab)
+    lab._ip(None, "addr add fd20::1/64 dev br0 nodad", "link set br0 mtu 1400", "link set bc mtu 1400")
+    lab._ip(box.ns, "addr add fd20::2/64 dev eth0 nodad", "route add default via fd20::1")
+    lab.must("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+    size, data = 1 << 20, b"x" * (1 << 20)
+    world.start()
+    before = lab.picture()
+    world.up(world.config(ROUTES + [{"match": "fd77::/64", "upstream": "one"}], forward=True))
+    for address, headers in ((V4, 40), (V6, 60)):
+        port = lab.serve(lambda s: s.sendall(data), address)
+        with netns.call_in(box.ns, connect, address, port) as s:
+            mss = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            s.settimeout(20)
+            got = len(recv_all(s))
+        check(got == size, "%s: %d of %d bytes came down" % (address, got, size))
+        check(mss <= 1400 - headers, "%s: the MSS is %d" % (address, mss))
+        got = netns.call_in(box.ns, pour, address, lab.serve(sink, address), size)
+        check(got == size, "%s: %d of %d bytes went up" % (address, got, size))
+    fake = lab.run("dig", "+short", "+time=3", "@" + STACK_DNS, "db.one.internal", "A", v=box.ns).out.split()
+    check([is_fake(a) for a in fake] == [True], "the container asks our server: %s" % fake)
+    r = box.get("http://%s/" % fake[0])
+    check(r.out == "one", "a fake address in the container: %d %r" % (r.status, r.out[:60]))
+    lab.down()
+    lab.daemon.wait()
+    lab.expect_clean(before, 2.0)
 
 
 def other_vpn(lab):
