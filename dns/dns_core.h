@@ -21,7 +21,7 @@
 #define DNS_VIA_MAX                                                                                \
 	(DNS_PENDING_MAX / 4U *                                                                    \
 	 3U) /* of DNS_PENDING_MAX by one upstream: a dead one leaves room for the others */
-#define DNS_VIA_SLOTS 64U /* counters; upstreams of equal slot modulo that share one */
+#define DNS_VIA_SLOTS 64U	    /* counters; upstreams of equal slot modulo that share one */
 #define DNS_VIA_LOCAL DNS_VIA_SLOTS /* of the resolvers that were there before */
 #define DNS_VIA_RELAY (DNS_VIA_SLOTS + 1U)
 #define DNS_SHARE_BUCKETS 1024U

@@ -75,9 +75,9 @@ struct dns_answer {
 	bool forbidden; /* had only addresses that nothing may open, and is NXDOMAIN for that */
 	uint16_t n_addrs;
 	uint16_t len;
-	const struct net_addr
-		*addrs; /* of its answer section, in its order; @far: at most DNS_ADDRS_MAX, else all */
-	uint8_t msg[];	/* without OPT; id 0 */
+	const struct net_addr *
+		addrs; /* of its answer section, in its order; @far: at most DNS_ADDRS_MAX, else all */
+	uint8_t msg[]; /* without OPT; id 0 */
 };
 
 /** dns_answer_new() - @msg answers one question, which stands uncompressed behind its header (dns_msg_same_question())

@@ -25,7 +25,7 @@ struct pipe_chan;
 
 struct pipe_resolver {
 	struct list_node node; /* dns_pipes.resolvers */
-	struct dns_via via; /* relay: nothing but relays has asked it */
+	struct dns_via via;    /* relay: nothing but relays has asked it */
 	struct list chans, asks;
 	uint32_t n_chans;
 	uint64_t retry_at_ms; /* no dial before */

@@ -34,7 +34,7 @@ struct query {
 	enum plan plan;
 	uint16_t type; /* that is asked for now */
 	bool tcp, local, keep;
-	bool unruled; /* see struct dns_verdict */
+	bool unruled;		  /* see struct dns_verdict */
 	handle *h;		  /* in dns_query(): what it returns, if the query waits */
 	bool waited;		  /* its answer was not in the cache */
 	struct dns_via via;	  /* unless local */

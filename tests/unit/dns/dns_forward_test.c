@@ -508,7 +508,8 @@ static void tcp_flood(void **state)
 	cut_first(&t, &g);
 	for (size_t i = 0; i < sizeof(stray); i += 14)
 		stray[i + 1] = DNS_HEADER_BYTES;
-	while ((n = send(servers[0].tcp, stray + sent % 14, sizeof(stray) - sent % 14, MSG_NOSIGNAL)) > 0)
+	while ((n = send(servers[0].tcp, stray + sent % 14, sizeof(stray) - sent % 14,
+			 MSG_NOSIGNAL)) > 0)
 		sent += (size_t)n;
 	assert_true(sent > 2 * KIB(64));
 	before = dns_forwards_ignored(f);
@@ -1066,12 +1067,12 @@ int main(void)
 {
 #define CASE(c) cmocka_unit_test_setup_teardown(c, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(one),	   CASE(unpredictable), CASE(forged),	    CASE(over_tcp), CASE(tcp_flood),
-		CASE(tcp_trouble), CASE(servfail),	CASE(other_rcodes), CASE(closed_port),
-		CASE(unreachable), CASE(silence),	CASE(deadline),	    CASE(down),
-		CASE(slow_name),   CASE(crowd),		CASE(at_once),	    CASE(gives_way),
-		CASE(limits),	   CASE(cancelled),	CASE(list_changes), CASE(both_families),
-		CASE(marked),	   CASE(reentrant),	CASE(freed),
+		CASE(one),	     CASE(unpredictable), CASE(forged),	   CASE(over_tcp),
+		CASE(tcp_flood),     CASE(tcp_trouble),	  CASE(servfail),  CASE(other_rcodes),
+		CASE(closed_port),   CASE(unreachable),	  CASE(silence),   CASE(deadline),
+		CASE(down),	     CASE(slow_name),	  CASE(crowd),	   CASE(at_once),
+		CASE(gives_way),     CASE(limits),	  CASE(cancelled), CASE(list_changes),
+		CASE(both_families), CASE(marked),	  CASE(reentrant), CASE(freed),
 	};
 
 	return cmocka_run_group_tests_name("dns_forward", tests, NULL, NULL);

@@ -37,8 +37,7 @@ static unsigned n_streams;
 static int dial_error;
 static const struct dns_via via1 = { .upstream = 1,
 				     .resolver = { { 4, { 169, 254, 169, 253 } }, 53 } };
-static const struct dns_via via2 = { .upstream = 2,
-				     .resolver = { { 4, { 10, 0, 0, 2 } }, 53 } };
+static const struct dns_via via2 = { .upstream = 2, .resolver = { { 4, { 10, 0, 0, 2 } }, 53 } };
 
 /* --- the stream's side of the contract; a handle is an index + 1 */
 
@@ -929,7 +928,8 @@ static void relays_have_a_part_of_the_pipes(void **state)
 	assert_int_equal(ask_via(&t[PIPE_RELAYS_MAX + 1], "a.internal", &via), 0);
 	assert_true(streams[5]->closed);
 	assert_false(streams[0]->closed);
-	via = via_n(7); /* names go there, too: it is no relay's any more, and the other way round it stays */
+	via = via_n(
+		7); /* names go there, too: it is no relay's any more, and the other way round it stays */
 	assert_int_equal(ask_via(&t[5], "b.internal", &via), 0);
 	via.relay = true;
 	assert_int_equal(ask_via(&t[0], "c.internal", &via), 0);
@@ -1116,15 +1116,31 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(one),	   CASE(any_order),	 CASE(pieces),
-		CASE(largest),	   CASE(strangers),	 CASE(bare_error),
-		CASE(garbage),	   CASE(lost),		 CASE(lost_unheard),
-		CASE(dial_fails),  CASE(dial_refused),	 CASE(stuck),
-		CASE(all_slow),	   CASE(dead),		 CASE(stuck_to_the_end),
-		CASE(deadlines),   CASE(cancelled),	 CASE(idle),
-		CASE(idle_closed), CASE(too_many_pipes), CASE(relays_have_a_part_of_the_pipes),
+		CASE(one),
+		CASE(any_order),
+		CASE(pieces),
+		CASE(largest),
+		CASE(strangers),
+		CASE(bare_error),
+		CASE(garbage),
+		CASE(lost),
+		CASE(lost_unheard),
+		CASE(dial_fails),
+		CASE(dial_refused),
+		CASE(stuck),
+		CASE(all_slow),
+		CASE(dead),
+		CASE(stuck_to_the_end),
+		CASE(deadlines),
+		CASE(cancelled),
+		CASE(idle),
+		CASE(idle_closed),
+		CASE(too_many_pipes),
+		CASE(relays_have_a_part_of_the_pipes),
 		CASE(many_dead_resolvers),
-		CASE(dropped),	   CASE(limits),	 CASE(reentrant),
+		CASE(dropped),
+		CASE(limits),
+		CASE(reentrant),
 		CASE(freed),
 	};
 

@@ -299,7 +299,7 @@ static void a_name_server_by_name(void **state)
 static void queries_are_bounded_for_each_source(void **state)
 {
 	struct stage *s = *state;
-	const size_t most = DNS_PENDING_MAX / 8 * 7;
+	const size_t most = (size_t)DNS_PENDING_MAX / 8 * 7;
 
 	for (size_t i = 0; i < most + 10; i++)
 		assert_true(datagram(s, "198.18.0.1", STACK, 53)); /* dropped beyond, not refused */
