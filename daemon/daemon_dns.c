@@ -69,11 +69,9 @@ static int resolve_own(void *ctx, handle *out, const char *host, uint32_t timeou
 	struct daemon *d = container_of((struct run_svc *)ctx, struct daemon, svc);
 	struct net_addr literal;
 
-	if (net_addr_parse(&literal, host) < 0) {
-		if (d->rt)
-			rt_dns_own_name(d->rt, host);
-		daemon_guard_endpoint(d, host);
-	}
+	if (d->rt && net_addr_parse(&literal, host) < 0)
+		rt_dns_own_name(d->rt, host);
+	daemon_guard_endpoint(d, host);
 	return d->resolve(ctx, out, host, timeout_ms, done, arg);
 }
 

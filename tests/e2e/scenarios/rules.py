@@ -2,6 +2,7 @@
 """Which packets are ours, and what becomes of those that no upstream carries."""
 import errno
 import os
+import re
 import socket
 import threading
 import time
@@ -123,17 +124,21 @@ def relay(to):
 @scenario("own-traffic")
 def own_traffic(lab):
     """The service is reached at an address inside a prefix that we route (PrivateLink, a proxy of the office): we go on past the device."""
-    endpoint = "10.77.5.5"
-    lab.gateway_names = [endpoint]
+    endpoint, name = "10.77.5.5", "vpce-1.vpce.test"
+    lab.gateway_names = [endpoint, name]
+    with open("/etc/hosts", "a") as f:
+        f.write("%s %s\n" % (endpoint, name))
     lab.must("ip", "addr", "add", endpoint + "/32", "dev", "lo", v=True)
     lab.must("ip", "route", "add", "default", "via", LINK_V)
     lab.start_far_side()
     port = lab.serve(relay((LINK_C, lab.gateway_ports["control"])), endpoint)
     hello = lab.serve(lambda s: s.sendall(b"hello"))
-    upstream = lab.upstream(aws={"endpoint_url": "https://%s:%d" % (endpoint, port), "data_endpoint": "%s:%d" % (endpoint, port)})
+    upstream = lab.upstream(aws={"endpoint_url": "https://%s:%d" % (name, port), "data_endpoint": "%s:%d" % (endpoint, port)})
     before = lab.picture()
     lab.up(lab.config(upstream=upstream))
     device = lab.status()["device"]
+    for host in (name, endpoint):
+        lab.daemon.wait_text(r"warn: %s \(%s\) lies inside 10\.77\.0\.0/16" % (re.escape(host), re.escape(endpoint)), 10)
     check(device_of(endpoint) == device, "others reach the endpoint by %s" % device_of(endpoint))
     with connect(V4, hello) as s:
         check(recv_exactly(s, 5) == b"hello", "no greeting")

@@ -166,6 +166,16 @@ def system_choices(lab):
     check(dig(lab, "www.public.test") == [PUBLIC4], "a public name is not asked of the former resolver: %s" % dig(lab, "www.public.test"))
     asked = {r["name"] for r in world.asked("one")}
     check("www.public.test" not in asked, "the VPC's resolver was asked for a public name")
+    # To split mode and back by a reload.
+    lab.write_config(world.config(one={"aws": config(lab, world, port)["upstreams"]["one"]["aws"], "ipv6": False}))
+    lab.tun("reload")
+    fetch(lab, FAR4, "beside")
+    fetch(lab, "db.one.internal", "one")
+    lab.write_config(config(lab, world, port))
+    lab.tun("reload")
+    fetch(lab, FAR4, "through")
+    what, s = connect_error(FAR6, 80, 5)
+    check(what in ("ENETUNREACH", "EHOSTUNREACH", "EACCES") and s < 1, "after the reload IPv6 is not the tunnel's: %s after %.1f s" % (what, s))
     lab.down()
     lab.daemon.wait()
     lab.expect_clean(before, 2.0)
