@@ -132,8 +132,10 @@ static int add_table(const char *device)
 		 "  }\n"
 		 "  chain forward {\n"
 		 "    type filter hook forward priority mangle; policy accept;\n"
-		 "    iifname \"%s\" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu\n"
-		 "    oifname \"%s\" tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu\n"
+		 "    iifname \"%s\" tcp flags & (syn|rst) == syn tcp option maxseg size set rt "
+		 "mtu\n"
+		 "    oifname \"%s\" tcp flags & (syn|rst) == syn tcp option maxseg size set rt "
+		 "mtu\n"
 		 "  }\n"
 		 "}\n",
 		 TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK, TUN_MARK,
