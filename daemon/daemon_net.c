@@ -246,6 +246,7 @@ static void on_routes_settled(void *arg, uint64_t now_ms)
 			tnl_upstream_hurry(d->upstreams[i].tnl);
 	if (!d->filter && !d->filter_told) /* a machine without nftables gets none by itself */
 		daemon_net_filter(d, d->plan.config);
+	rt_dns_network_changed(d->rt);
 	daemon_dns_look(d);
 	bring_up_to_date(d);
 	d->looks = 0;

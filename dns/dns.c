@@ -202,6 +202,11 @@ void dns_rules_changed(struct dns *d, bool rebind_block)
 	dns_cache_clear(d->cache);
 }
 
+void dns_network_changed(struct dns *d)
+{
+	dns_cache_drop_local(d->cache);
+}
+
 void dns_upstream_gone(struct dns *d, uint32_t upstream)
 {
 	dns_cache_drop(d->cache, upstream);

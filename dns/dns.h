@@ -126,6 +126,8 @@ void dns_free(
 void dns_set_forwarders(struct dns *d, const struct net_endpoint *v, size_t n);
 /** dns_rules_changed() - judge() may say otherwise from now on: cached answers that it gave are forgotten, queries under way go on */
 void dns_rules_changed(struct dns *d, bool rebind_block);
+/** dns_network_changed() - another network may be another 192.168.1.1: what the resolvers that were there before said is forgotten */
+void dns_network_changed(struct dns *d);
 /** dns_upstream_gone() - upstream slot @upstream is retired: its pipes are closed, its cached answers forgotten */
 void dns_upstream_gone(struct dns *d, uint32_t upstream);
 

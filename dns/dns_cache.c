@@ -145,6 +145,16 @@ void dns_cache_drop(struct dns_cache *c, uint32_t upstream)
 	}
 }
 
+void dns_cache_drop_local(struct dns_cache *c)
+{
+	list_for_each (it, &c->used) {
+		struct entry *e = container_of(it, struct entry, used);
+
+		if (dns_key_is_local(&e->key))
+			evict(c, e);
+	}
+}
+
 void dns_cache_stats(const struct dns_cache *c, size_t *entries, size_t *bytes)
 {
 	*entries = c->entries;

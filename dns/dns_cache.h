@@ -19,6 +19,8 @@ void dns_cache_put(struct dns_cache *c, const struct dns_key *k, struct dns_answ
 void dns_cache_clear(struct dns_cache *c);
 /** dns_cache_drop() - what came from @upstream is forgotten */
 void dns_cache_drop(struct dns_cache *c, uint32_t upstream);
+/** dns_cache_drop_local() - what came from the resolvers that were there before is */
+void dns_cache_drop_local(struct dns_cache *c);
 void dns_cache_stats(const struct dns_cache *c, size_t *entries, size_t *bytes);
 
 #endif

@@ -130,6 +130,7 @@ void dns_key_set(struct dns_key *k, const struct dns_asked *a, uint16_t type,
 bool dns_key_eq(const struct dns_key *a, const struct dns_key *b);
 uint32_t dns_key_hash(const struct dns_key *k, uint32_t seed);
 bool dns_key_is_of(const struct dns_key *k, uint32_t upstream);
+bool dns_key_is_local(const struct dns_key *k); /* asked of the resolvers that were there before */
 /** dns_key_query() - the message that asks it, id 0. Return: its length, at most DNS_QUERY_MAX */
 size_t dns_key_query(uint8_t *out, const struct dns_key *k);
 /** dns_key_name() - whose name is asked for, as dns_msg_text() */

@@ -230,6 +230,11 @@ bool dns_key_is_of(const struct dns_key *k, uint32_t upstream)
 	return !(k->b[0] & KEY_LOCAL) && be32_get(k->b + KEY_UPSTREAM) == upstream;
 }
 
+bool dns_key_is_local(const struct dns_key *k)
+{
+	return k->b[0] & KEY_LOCAL;
+}
+
 size_t dns_key_query(uint8_t *out, const struct dns_key *k)
 {
 	struct dns_asked a = {

@@ -109,6 +109,8 @@ void rt_dns_mode(struct rt *r, enum rt_dns_mode mode);
 /** rt_dns_forwarders() - the resolvers that were there before, at most DNS_FORWARDERS_MAX; this and the following also before
  * rt_dns_start() */
 void rt_dns_forwarders(struct rt *r, const struct net_endpoint *v, size_t n);
+/** rt_dns_network_changed() - as dns_network_changed() */
+void rt_dns_network_changed(struct rt *r);
 /** rt_dns_own_name() - a host that this process itself connects to (an AWS endpoint, a proxy): always asked of the resolvers that
  * were there before, or a tunnel would wait for itself. At most 256, then the oldest goes */
 void rt_dns_own_name(struct rt *r, const char *host);

@@ -516,6 +516,12 @@ void rt_dns_forwarders(struct rt *r, const struct net_endpoint *v, size_t n)
 		tell_forwarders(r->dns);
 }
 
+void rt_dns_network_changed(struct rt *r)
+{
+	if (r->dns)
+		dns_network_changed(r->dns->dns);
+}
+
 void rt_dns_table_changed(struct rt *r)
 {
 	if (r->dns)

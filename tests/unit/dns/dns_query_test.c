@@ -882,6 +882,22 @@ static void an_upstream_that_goes_takes_its_answers_along(void **state)
 	assert_int_equal(asks.n, 3);
 }
 
+static void another_network_is_asked_anew(void **state)
+{
+	(void)state;
+	query("a.real.test", "A");
+	ask_answer(0, 0, "a.real.test. 60 IN A 10.0.0.5", NULL);
+	query("a.test", "A");
+	ask_answer(1, 0, "a.test. 60 IN A 192.0.2.1", NULL);
+	query("a.test", "A");
+	assert_int_equal(asks.n, 2);
+	dns_network_changed(dns);
+	query("a.real.test", "A");
+	assert_int_equal(asks.n, 2);
+	query("a.test", "A");
+	assert_int_equal(asks.n, 3);
+}
+
 static void an_answer_that_cannot_be_read_is_servfail(void **state)
 {
 	struct ask_made *a = &asks.v[0];
@@ -1059,6 +1075,7 @@ int main(void)
 		CASE(answers_are_cut_to_what_the_asker_takes),
 		CASE(beyond_the_limit_it_is_servfail_at_once),
 		CASE(an_upstream_that_goes_takes_its_answers_along),
+		CASE(another_network_is_asked_anew),
 		CASE(an_answer_that_cannot_be_read_is_servfail),
 		CASE(both_families_are_resolved),
 		CASE(a_slow_family_is_not_waited_for),

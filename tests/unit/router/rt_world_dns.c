@@ -41,6 +41,11 @@ void dns_set_forwarders(struct dns *d, const struct net_endpoint *v, size_t n)
 	world->forwarders = (uint32_t)n;
 }
 
+void dns_network_changed(struct dns *d)
+{
+	(void)d;
+}
+
 void dns_rules_changed(struct dns *d, bool rebind_block)
 {
 	(void)d;
