@@ -45,7 +45,7 @@
 
 /* The few functions that we use. */
 struct nft {
-	void *library;
+	void *lib;
 	__typeof__(&nft_ctx_new) ctx_new;
 	__typeof__(&nft_ctx_free) ctx_free;
 	__typeof__(&nft_ctx_buffer_error) buffer_error;
@@ -67,19 +67,19 @@ static bool load(struct nft *n)
 {
 	static bool told;
 
-	n->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	if (n->library && find(n->library, "nft_ctx_new", &n->ctx_new) &&
-	    find(n->library, "nft_ctx_free", &n->ctx_free) &&
-	    find(n->library, "nft_ctx_buffer_error", &n->buffer_error) &&
-	    find(n->library, "nft_ctx_buffer_output", &n->buffer_output) &&
-	    find(n->library, "nft_ctx_get_error_buffer", &n->error_text) &&
-	    find(n->library, "nft_run_cmd_from_buffer", &n->run))
+	n->lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	if (n->lib && find(n->lib, "nft_ctx_new", &n->ctx_new) &&
+	    find(n->lib, "nft_ctx_free", &n->ctx_free) &&
+	    find(n->lib, "nft_ctx_buffer_error", &n->buffer_error) &&
+	    find(n->lib, "nft_ctx_buffer_output", &n->buffer_output) &&
+	    find(n->lib, "nft_ctx_get_error_buffer", &n->error_text) &&
+	    find(n->lib, "nft_run_cmd_from_buffer", &n->run))
 		return true;
 	if (!told)
 		log_error("keeper: load " LIBRARY ": %s", text_safe(dlerror()).s);
 	told = true;
-	if (n->library)
-		dlclose(n->library);
+	if (n->lib)
+		dlclose(n->lib);
 	return false;
 }
 
@@ -102,7 +102,7 @@ static int run(const char *commands, struct text_safe *why)
 	}
 	if (ctx)
 		n.ctx_free(ctx);
-	dlclose(n.library);
+	dlclose(n.lib);
 	return r;
 }
 
