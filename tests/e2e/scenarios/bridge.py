@@ -24,6 +24,9 @@ class Container:
         lab._ip(self.ns, "link set lo up", "addr add %s/16 dev eth0" % CONTAINER, "link set eth0 up", "route add default via " + BRIDGE)
         holder.kill()
         holder.wait()
+        # The kernel tells a link's state a while after it was set up: pictures of before and after must not stand on both sides of that.
+        for link in "br0", "bc":
+            netns.wait_until(lambda name=link: netns.ip_json("link", "show", name)[0]["operstate"] == "UP", 10, link + " is up")
         lab.must("sysctl", "-qw", "net.ipv4.ip_forward=1")
         lab.must("nft", "add table ip docker; add chain ip docker post { type nat hook postrouting priority 100; }; "
                         "add chain ip docker pre { type nat hook prerouting priority -100; }; "
