@@ -727,6 +727,36 @@ static void alive(void **state)
 	"{\"name\":\"one\",\"device\":\"d\",\"daemon_pid\":5,\"daemon_start\":6,\"keeper_pid\":7," \
 	"\"keeper_start\":8,\"uid\":9,\"rules\":true}"
 
+static void journals_with_wrong_later_fields(void **state)
+{
+	/* What came later: absent is fine, wrong is not. */
+	static const char *const later_bad[] = {
+		"\"fail_closed\":1",
+		"\"filter\":null",
+		"\"src_valid_mark\":2",
+		"\"src_valid_mark\":\"0\"",
+		"\"src_valid_mark\":-2",
+		"\"resolver\":5",
+		"\"resolver\":-1",
+		"\"servers\":\"1.1.1.1\"",
+		"\"servers\":[\"x\"]",
+		"\"servers\":[1]",
+		"\"servers\":[\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\"]",
+	};
+	const char *path = path_of("one", "journal");
+	struct keep_journal j;
+	char text[512];
+
+	(void)state;
+	claim("one");
+	for (size_t i = 0; i < ARRAY_LEN(later_bad); i++) {
+		snprintf(text, sizeof(text), "%.*s,%s}", (int)strlen(GOOD) - 1, GOOD, later_bad[i]);
+		write_file(path, text);
+		assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
+	}
+	assert_int_equal(keep_undo("one"), 0);
+}
+
 static void journals_not_to_be_trusted(void **state)
 {
 	static const char *const bad[] = {
@@ -755,22 +785,8 @@ static void journals_not_to_be_trusted(void **state)
 		"pid\":7,"
 		"\"keeper_start\":8,\"uid\":9,\"rules\":1}",
 	};
-	/* What came later: absent is fine, wrong is not. */
-	static const char *const later_bad[] = {
-		"\"fail_closed\":1",
-		"\"filter\":null",
-		"\"src_valid_mark\":2",
-		"\"src_valid_mark\":\"0\"",
-		"\"src_valid_mark\":-2",
-		"\"resolver\":5",
-		"\"resolver\":-1",
-		"\"servers\":\"1.1.1.1\"",
-		"\"servers\":[\"x\"]",
-		"\"servers\":[1]",
-		"\"servers\":[\"1.1.1.1\",\"1.1.1.1\",\"1.1.1.1\"]",
-	};
 	const char *path = path_of("one", "journal");
-	char other[64], large[8192];
+	char large[8192];
 	struct keep_journal j;
 
 	(void)state;
@@ -781,12 +797,6 @@ static void journals_not_to_be_trusted(void **state)
 	assert_int_equal(j.keeper_start, 8);
 	assert_int_equal(j.src_valid_mark, -1);
 	assert_false(j.fail_closed || j.filter || j.resolver || j.servers[0].family);
-	for (size_t i = 0; i < ARRAY_LEN(later_bad); i++) {
-		snprintf(large, sizeof(large), "%.*s,%s}", (int)strlen(GOOD) - 1, GOOD,
-			 later_bad[i]);
-		write_file(path, large);
-		assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
-	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		write_file(path, bad[i]);
 		assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
@@ -796,7 +806,18 @@ static void journals_not_to_be_trusted(void **state)
 	large[sizeof(large) - 1] = '\0';
 	write_file(path, large);
 	assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
-	/* The right words by the wrong hand. */
+	assert_int_equal(keep_undo("one"), 0);
+}
+
+/* The right words by the wrong hand. */
+static void journals_that_others_can_have_written(void **state)
+{
+	const char *path = path_of("one", "journal");
+	struct keep_journal j;
+	char other[64];
+
+	(void)state;
+	claim("one");
 	write_file(path, GOOD);
 	assert_int_equal(chmod(path, 0620), 0);
 	assert_int_equal(keep_journal_read("one", &j), ST_EFORMAT);
@@ -924,7 +945,9 @@ int main(void)
 		TEST(keeper_killed),
 		TEST(unclaimed),
 		TEST(alive),
+		TEST(journals_with_wrong_later_fields),
 		TEST(journals_not_to_be_trusted),
+		TEST(journals_that_others_can_have_written),
 		TEST(links_are_not_followed),
 		TEST(folders_in_the_folder),
 		TEST(run_dir_of_others),
