@@ -43,7 +43,7 @@ static int dial(const char *to, uint32_t mark, int wait_ms)
 	inet_pton(AF_INET, to, &sa.sin_addr);
 	if (mark)
 		setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
-	connect(fd, (struct sockaddr *)&sa, sizeof(sa));
+	(void)connect(fd, (struct sockaddr *)&sa, sizeof(sa));
 	if (poll(&p, 1, wait_ms) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 &&
 	    error == 0)
 		return fd;
